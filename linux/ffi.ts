@@ -37,7 +37,8 @@ export function lastErrno(): number {
  * @throws MeshError SYSCALL_FAILED with `call` and `errno` (number) in its detail
  */
 export function check<T extends number | bigint | object | null>(result: T, call: string): NonNullable<T> {
-  if (result === null || (typeof result !== 'object' && result < 0)) {
+  const isFailure = result === null || (typeof result !== 'object' && Number(result) < 0)
+  if (isFailure) {
     const errno = koffi.errno()
     throw linuxFailure('SYSCALL_FAILED', { call, errno, name: errnoName(errno) })
   }
