@@ -79,3 +79,16 @@ function describe(row: ErrorRow, detail: ErrorDetail, cause: unknown): string {
   if (cause !== undefined) parts.push(messageOf(cause))
   return parts.join(': ') + (row.hint === undefined ? '' : `; ${row.hint}`)
 }
+
+/** Outcome of parsing foreign input: a value, or every fault found in it, one sentence each. */
+export type Result<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly errors: readonly string[] }
+
+/** A successful Result. */
+export function success<T>(value: T): Result<T> {
+  return { ok: true, value }
+}
+
+/** A failed Result; at least one fault. */
+export function faults(...errors: readonly string[]): { readonly ok: false; readonly errors: readonly string[] } {
+  return { ok: false, errors }
+}
