@@ -54,9 +54,20 @@ export const LINUX_ERRORS = {
     hint: 'on Debian libbpf.so.1 comes with the package iproute2 or libbpf1',
   },
   SYSCALL_FAILED: { source: 'internal', retry: 'no', message: 'a system call failed' },
+  NOT_A_NETNS: { source: 'downstream', retry: 'no', message: 'a file is not a network namespace' },
+  NOT_AN_IP_SOCKET: { source: 'internal', retry: 'no', message: 'a socket is neither IPv4 nor IPv6' },
+  CGROUP2_MISSING: {
+    source: 'internal',
+    retry: 'no',
+    message: 'no cgroup v2 hierarchy is mounted',
+    hint: 'mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified',
+  },
+  CGROUP_NOT_EMPTY: { source: 'internal', retry: 'yes', message: 'processes of a cgroup did not die' },
+  RTNETLINK_REFUSED: { source: 'internal', retry: 'no', message: 'the kernel refused a rule or route', hint: 'is lo up in the namespace?' },
 } as const
 
-const linuxFailure = failures(LINUX_ERRORS)
+/** Builds (does not throw) an error of LINUX_ERRORS. */
+export const linuxFailure = failures(LINUX_ERRORS)
 
 function errnoName(errno: number): string {
   return Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? String(errno)

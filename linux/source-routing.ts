@@ -1,0 +1,116 @@
+// Routes that let the proxy reach an app in its own namespace from the client's address (source IP kept): packets with
+// the mark, and answers of sockets that a marked SYN opened, stay in the namespace. Spoken to the kernel in rtnetlink
+// (raw messages, linux/fib_rules.h and rtnetlink.h), so that the image needs no `ip`. Called by ztunnel per pod.
+import { closeSync, writeFileSync } from 'node:fs'
+import { check, library, linuxFailure } from './ffi.ts'
+import { inNetns } from './netns.ts'
+import { AF_INET, AF_INET6 } from './sockaddr.ts'
+
+/** SO_MARK of connections whose source is kept (Istio's value); it routes, and exempts nothing. */
+export const SOURCE_MARK = 0x539
+
+/**
+ * In the pod's namespace: `net.ipv4.tcp_fwmark_accept=1` (an accepted socket takes the SYN's mark, so that its answers
+ * route alike), `ip rule fwmark 0x539/0xfff lookup 100`, `ip route local default dev lo table 100`, both families.
+ * May be repeated. Its loopback device must be up.
+ * @throws MeshError SYSCALL_FAILED, RTNETLINK_REFUSED with `errno`
+ */
+export function keepSourceRouting(netnsFd: number): void {
+  inNetns(netnsFd, () => {
+    writeFileSync('/proc/sys/net/ipv4/tcp_fwmark_accept', '1') // /proc/sys/net shows the calling thread's namespace
+    const { socket } = libc()
+    const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), 'socket')
+    try {
+      for (const family of [AF_INET, AF_INET6]) {
+        request(fd, RTM_NEWRULE, ruleMessage(family))
+        request(fd, RTM_NEWROUTE, routeMessage(family))
+      }
+    } finally {
+      closeSync(fd)
+    }
+  })
+}
+
+const AF_NETLINK = 16
+const SOCK_RAW = 3
+const SOCK_CLOEXEC = 0o2000000
+const NETLINK_ROUTE = 0
+const NLMSG_ERROR = 2
+const NLMSG_HEADER_BYTES = 16
+const RTM_NEWROUTE = 24
+const RTM_NEWRULE = 32
+const REQUEST_ACK_EXCL_CREATE = 0x1 | 0x4 | 0x200 | 0x400
+const RTN_LOCAL = 2
+const RTPROT_STATIC = 4
+const RT_SCOPE_HOST = 254
+const RTA_OIF = 4
+const FR_ACT_TO_TBL = 1
+const FRA_PRIORITY = 6
+const FRA_FWMARK = 10
+const FRA_TABLE = 15
+const FRA_FWMASK = 16
+const LO_IFINDEX = 1 // in every namespace
+const TABLE = 100
+const MARK_MASK = 0xfff
+const RULE_PRIORITY = 32764 // as Istio: before the main table
+const EEXIST = 17
+const EAFNOSUPPORT = 97
+
+function ruleMessage(family: number): Buffer {
+  // struct fib_rule_hdr { family, dst_len, src_len, tos, table, res1, res2, action; u32 flags }
+  const head = Buffer.from([family, 0, 0, 0, TABLE, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0])
+  const fields = [attribute(FRA_PRIORITY, RULE_PRIORITY), attribute(FRA_FWMARK, SOURCE_MARK), attribute(FRA_FWMASK, MARK_MASK)]
+  return Buffer.concat([head, ...fields, attribute(FRA_TABLE, TABLE)])
+}
+
+function routeMessage(family: number): Buffer {
+  // struct rtmsg { family, dst_len, src_len, tos, table, protocol, scope, type; u32 flags }
+  const head = Buffer.from([family, 0, 0, 0, TABLE, RTPROT_STATIC, RT_SCOPE_HOST, RTN_LOCAL, 0, 0, 0, 0])
+  return Buffer.concat([head, attribute(RTA_OIF, LO_IFINDEX)])
+}
+
+/** struct rtattr { u16 length, type } and one u32. */
+function attribute(type: number, value: number): Buffer {
+  const out = Buffer.alloc(8)
+  out.writeUInt16LE(8, 0)
+  out.writeUInt16LE(type, 2)
+  out.writeUInt32LE(value, 4)
+  return out
+}
+
+/** Sends one request and waits for its acknowledgement; what exists already counts as done, an absent IPv6 too. */
+function request(fd: number, type: number, body: Buffer): void {
+  const message = Buffer.alloc(NLMSG_HEADER_BYTES + body.length)
+  message.writeUInt32LE(message.length, 0)
+  message.writeUInt16LE(type, 4)
+  message.writeUInt16LE(REQUEST_ACK_EXCL_CREATE, 6)
+  message.writeUInt32LE(1, 8)
+  body.copy(message, NLMSG_HEADER_BYTES)
+  const { send, recv } = libc()
+  check(send(fd, message, message.length, 0), 'send rtnetlink')
+  const answer = Buffer.alloc(512)
+  const length = Number(check(recv(fd, answer, answer.length, 0), 'recv rtnetlink'))
+  if (length < NLMSG_HEADER_BYTES + 4 || answer.readUInt16LE(4) !== NLMSG_ERROR) throw linuxFailure('RTNETLINK_REFUSED', { type, errno: 0 })
+  const errno = -answer.readInt32LE(NLMSG_HEADER_BYTES)
+  if (errno !== 0 && errno !== EEXIST && errno !== EAFNOSUPPORT) throw linuxFailure('RTNETLINK_REFUSED', { type, errno })
+}
+
+interface NetlinkCalls {
+  socket(family: number, type: number, protocol: number): number
+  send(fd: number, data: Buffer, length: number, flags: number): number | bigint
+  recv(fd: number, data: Buffer, length: number, flags: number): number | bigint
+}
+
+let calls: NetlinkCalls | undefined
+
+function libc(): NetlinkCalls {
+  if (calls === undefined) {
+    const c = library('libc.so.6')
+    calls = {
+      socket: c.func('int socket(int family, int type, int protocol)'),
+      send: c.func('int64 send(int fd, const void *data, size_t length, int flags)'),
+      recv: c.func('int64 recv(int fd, _Out_ void *data, size_t length, int flags)'),
+    }
+  }
+  return calls
+}
