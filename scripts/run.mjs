@@ -1,0 +1,93 @@
+// What every npm script calls: `node scripts/run.mjs TARGET [ARGS]`. Sets up what is missing, then runs the target.
+// Plain JavaScript without dependencies, so that it runs on any Node.js from 20 on; the rest runs on node_modules/.bin/node.
+import { spawn } from 'node:child_process'
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine } from './setup.mjs'
+import { addCounts, runTier, TIERS } from './tiers.mjs'
+
+const NO_COUNTS = { passed: 0, failed: 0, skipped: 0, isOk: true }
+
+const TARGETS = {
+  demo: (args) => {
+    setUpMachine('the demo', '`npm run test:unit` needs neither.')
+    return node('cli/main.ts', ['demo', ...args])
+  },
+  test: async (args) => {
+    setUpMachine('`npm test` runs against the real kernel and', '`npm run test:unit` needs no root.')
+    return tiers(['unit', 'netns'], args)
+  },
+  fuzz: (args) => tiers(['fuzz'], args),
+  bench: (args) => {
+    setUpMachine('the benchmark', '`npm run test:unit` needs no root.')
+    return node('bench/main.ts', args)
+  },
+  check: () => check(),
+  docs: () => node('scripts/docs.ts', []),
+  'build:bpf': (args) => node('bpf/build.ts', args),
+  'build:proto': (args) => node('proto/build.ts', args),
+  ...Object.fromEntries(Object.keys(TIERS).map((name) => [`test:${name}`, (args) => tiers([name], args)])),
+}
+
+try {
+  const [target, ...args] = process.argv.slice(2)
+  const run = TARGETS[target]
+  if (run === undefined) throw new SetupError(`usage: node scripts/run.mjs TARGET [ARGS]; targets: ${Object.keys(TARGETS).join(', ')}`)
+  setUpDependencies()
+  process.exitCode = await run(args)
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error
+  console.error(error.message)
+  process.exitCode = 1
+}
+
+/** Runs a .ts file of the tree on the interpreter; the terminal and the signals are its own. */
+function node(file, args) {
+  if (!existsSync(join(ROOT, file))) throw new SetupError(`${file} is not in this checkout`)
+  return run(INTERPRETER, [file, ...args])
+}
+
+/** @returns {Promise<number>} exit code */
+function run(program, args) {
+  const child = spawn(program, args, { cwd: ROOT, stdio: 'inherit' })
+  // Ctrl-C reaches the child through the terminal; this process waits while it cleans up. SIGTERM comes to us alone.
+  const handlers = { SIGINT: () => undefined, SIGTERM: () => child.kill('SIGTERM'), SIGHUP: () => child.kill('SIGHUP') }
+  for (const [signal, handle] of Object.entries(handlers)) process.on(signal, handle)
+  return new Promise((done, fail) => {
+    child.on('error', (error) => fail(new SetupError(`${program}: ${error.message}`)))
+    child.on('close', (code) => {
+      for (const [signal, handle] of Object.entries(handlers)) process.off(signal, handle)
+      done(code ?? 1)
+    })
+  })
+}
+
+/** Runs tiers one after another, all of them also when one fails. WEFT_TIER_COUNTS names a file for the sums. */
+async function tiers(names, args) {
+  let sum = NO_COUNTS
+  for (const name of names) {
+    console.log(`\n── ${name}`)
+    const counts = await runTier(name, args)
+    console.log(`   ${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
+    sum = addCounts(sum, counts)
+  }
+  if (process.env.WEFT_TIER_COUNTS !== undefined)
+    writeFileSync(process.env.WEFT_TIER_COUNTS, `${sum.passed} ${sum.failed} ${sum.skipped}\n`)
+  return sum.isOk ? 0 : 1
+}
+
+/** Types, style, and the rules of the house. All of them run, so that one round shows every fault. */
+async function check() {
+  const bin = (name) => join(ROOT, 'node_modules', '.bin', name)
+  const steps = [
+    ['types (tsc)', () => run(bin('tsc'), ['--noEmit'])],
+    ['style (biome)', () => run(bin('biome'), ['check', '--diagnostic-level=warn', '--error-on-warnings', '.'])],
+    ['house rules', async () => ((await runTier('unit', ['test/unit/house.test.ts', 'test/unit/layers.test.ts'])).isOk ? 0 : 1)],
+  ]
+  let code = 0
+  for (const [name, step] of steps) {
+    console.log(`\n── ${name}`)
+    if ((await step()) !== 0) code = 1
+  }
+  return code
+}

@@ -1,0 +1,119 @@
+// The test tiers and how mocha runs each: test files are test/TIER/**/*.test.ts, one process per tier, files one after another.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative, resolve } from 'node:path'
+import { INTERPRETER, ROOT, SetupError, setUpMachine } from './setup.mjs'
+
+/**
+ * `timeoutS` ends one test that says nothing else, `deadlineS` the whole tier (a hang is a failure, not a wait).
+ * `mayBeEmpty`: no test file is no fault.
+ */
+export const TIERS = {
+  unit: { needsRoot: false, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
+  netns: { needsRoot: true, timeoutS: 60, deadlineS: 900, mayBeEmpty: false },
+  fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
+  budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
+  conformance: { needsRoot: false, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
+  interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
+  kubernetes: { needsRoot: true, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
+}
+
+const NONE = { passed: 0, failed: 0, skipped: 0 }
+
+/**
+ * Runs one tier; its output goes to the terminal.
+ * @param {keyof typeof TIERS} name
+ * @param {readonly string[]} args paths of test files or folders narrow the run; everything else goes to mocha
+ * @returns {Promise<{ passed: number, failed: number, skipped: number, isOk: boolean }>}
+ * @throws SetupError when something is missing
+ */
+export async function runTier(name, args = []) {
+  const tier = TIERS[name]
+  const { files, others } = sort(name, args)
+  if (files.length === 0) {
+    if (tier.mayBeEmpty || args.some(isTestPath)) return { ...NONE, isOk: true }
+    throw new SetupError(`no test file in test/${name}`)
+  }
+  if (tier.needsRoot) setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
+  const scratch = mkdtempSync(join(tmpdir(), 'weft-test-'))
+  try {
+    const countsFile = join(scratch, 'counts.json')
+    const code = await mocha(tier, [...others, ...files], countsFile)
+    if (!existsSync(countsFile)) return { ...NONE, failed: 1, isOk: false } // died before the end
+    const counts = JSON.parse(readFileSync(countsFile, 'utf8'))
+    if (code !== 0 && counts.failed === 0) counts.failed = 1
+    return { ...counts, isOk: counts.failed === 0 }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+/** Adds up the counts of tiers. */
+export function addCounts(a, b) {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped, isOk: a.isOk && b.isOk }
+}
+
+function mocha(tier, args, countsFile) {
+  const fixed = [
+    '--extension',
+    'ts',
+    '--timeout',
+    `${tier.timeoutS}s`,
+    '--reporter',
+    join(ROOT, 'scripts', 'reporter.mjs'),
+    '--forbid-only',
+  ]
+  const hooks = join(ROOT, 'test', 'support', 'root-hooks.ts')
+  if (tier.needsRoot && existsSync(hooks)) fixed.push('--require', hooks)
+  const child = spawn(INTERPRETER, [join(ROOT, 'node_modules', 'mocha', 'bin', 'mocha.js'), ...fixed, ...args], {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, WEFT_TEST_COUNTS: countsFile, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
+    detached: true, // its own process group, so that the deadline ends its children too
+  })
+  const end = (signal) => {
+    try {
+      process.kill(-child.pid, signal)
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error
+    }
+  }
+  const deadline = setTimeout(() => {
+    console.error(`the tier has not ended after ${tier.deadlineS} s: killed`)
+    end('SIGTERM')
+    setTimeout(() => end('SIGKILL'), 5000).unref()
+  }, tier.deadlineS * 1000)
+  const interrupt = () => end('SIGINT')
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('close', (code) => {
+      clearTimeout(deadline)
+      process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+      done(code ?? 1)
+    })
+  })
+}
+
+/** Splits arguments into test files of this tier and options for mocha. */
+function sort(name, args) {
+  const folder = join(ROOT, 'test', name)
+  const given = args.filter(isTestPath).map((path) => resolve(ROOT, path))
+  const chosen = testFiles(folder).filter(
+    (file) => given.length === 0 || given.some((path) => file === path || file.startsWith(`${path}/`)),
+  )
+  return { files: chosen.map((file) => relative(ROOT, file)), others: args.filter((arg) => !isTestPath(arg)) }
+}
+
+function isTestPath(arg) {
+  return !arg.startsWith('-') && existsSync(resolve(ROOT, arg))
+}
+
+function testFiles(folder) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true })
+    .filter((entry) => entry.endsWith('.test.ts'))
+    .map((entry) => join(folder, entry))
+    .sort()
+}
