@@ -1,0 +1,450 @@
+// Kubernetes objects as the mesh reads them: the fields it uses, no more. Unknown fields are kept in the store but not typed.
+// Made by objects/ (after validation by objects/schema/), read by controlplane, cni, runtime and cli.
+
+/** Labels or annotations. */
+export type StringMap = Readonly<Record<string, string>>
+
+/** Who made an object; the owned object dies with it. */
+export interface OwnerReference {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly name: string
+  readonly uid: string
+  readonly controller?: boolean
+}
+
+/** Metadata of a stored object. `namespace` is absent for cluster-scoped kinds; times are RFC 3339. */
+export interface ObjectMeta {
+  readonly name: string
+  readonly namespace?: string
+  readonly uid?: string
+  /** Opaque; compare only for equality. */
+  readonly resourceVersion?: string
+  /** Grows with each change of `spec`. */
+  readonly generation?: number
+  readonly creationTimestamp?: string
+  /** Set = the object is going away. */
+  readonly deletionTimestamp?: string
+  readonly deletionGracePeriodSeconds?: number
+  readonly labels?: StringMap
+  readonly annotations?: StringMap
+  readonly ownerReferences?: readonly OwnerReference[]
+}
+
+/** Any object. Narrow by `kind` and cast at the one place that reads it. */
+export interface MeshObject<Spec = unknown, Status = unknown> {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: ObjectMeta
+  readonly spec?: Spec
+  readonly status?: Status
+  /** ConfigMap: text; Secret: base64. */
+  readonly data?: StringMap
+}
+
+/** State of one aspect (`Ready`, `Accepted`, `ContainersReady`, …). */
+export interface Condition {
+  readonly type: string
+  readonly status: 'True' | 'False' | 'Unknown'
+  readonly reason?: string
+  readonly message?: string
+  readonly lastTransitionTime?: string
+  readonly observedGeneration?: number
+}
+
+export interface LabelExpression {
+  readonly key: string
+  readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'
+  readonly values?: readonly string[]
+}
+
+/** `matchLabels` and `matchExpressions` must both match; an empty selector matches everything. */
+export interface LabelSelector {
+  readonly matchLabels?: StringMap
+  readonly matchExpressions?: readonly LabelExpression[]
+}
+
+export interface ContainerPort {
+  readonly name?: string
+  readonly containerPort: number
+  readonly protocol?: 'TCP' | 'UDP' | 'SCTP'
+  readonly hostPort?: number
+}
+
+export interface KeySelector {
+  readonly name: string
+  readonly key: string
+  readonly optional?: boolean
+}
+
+export interface EnvVar {
+  readonly name: string
+  readonly value?: string
+  readonly valueFrom?: {
+    readonly configMapKeyRef?: KeySelector
+    readonly secretKeyRef?: KeySelector
+    readonly fieldRef?: { readonly fieldPath: string }
+  }
+}
+
+export interface EnvFromSource {
+  readonly prefix?: string
+  readonly configMapRef?: { readonly name: string; readonly optional?: boolean }
+  readonly secretRef?: { readonly name: string; readonly optional?: boolean }
+}
+
+export interface VolumeMount {
+  readonly name: string
+  readonly mountPath: string
+  readonly subPath?: string
+  readonly readOnly?: boolean
+}
+
+/** One of httpGet, tcpSocket, exec; times in seconds. */
+export interface Probe {
+  readonly httpGet?: {
+    readonly path?: string
+    readonly port: number | string
+    readonly host?: string
+    readonly scheme?: 'HTTP' | 'HTTPS'
+    readonly httpHeaders?: readonly { readonly name: string; readonly value: string }[]
+  }
+  readonly tcpSocket?: { readonly port: number | string; readonly host?: string }
+  readonly exec?: { readonly command: readonly string[] }
+  readonly initialDelaySeconds?: number
+  readonly periodSeconds?: number
+  readonly timeoutSeconds?: number
+  readonly successThreshold?: number
+  readonly failureThreshold?: number
+}
+
+export interface SecurityContext {
+  readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] }
+  readonly runAsUser?: number
+  readonly runAsGroup?: number
+  readonly privileged?: boolean
+  readonly allowPrivilegeEscalation?: boolean
+  readonly readOnlyRootFilesystem?: boolean
+}
+
+export interface Container {
+  readonly name: string
+  readonly image?: string
+  readonly command?: readonly string[]
+  readonly args?: readonly string[]
+  readonly workingDir?: string
+  readonly ports?: readonly ContainerPort[]
+  readonly env?: readonly EnvVar[]
+  readonly envFrom?: readonly EnvFromSource[]
+  readonly volumeMounts?: readonly VolumeMount[]
+  readonly readinessProbe?: Probe
+  readonly livenessProbe?: Probe
+  readonly startupProbe?: Probe
+  readonly securityContext?: SecurityContext
+}
+
+export interface KeyToPath {
+  readonly key: string
+  readonly path: string
+  readonly mode?: number
+}
+
+export interface ConfigMapSource {
+  readonly name: string
+  readonly items?: readonly KeyToPath[]
+  readonly optional?: boolean
+  readonly defaultMode?: number
+}
+
+export interface SecretSource {
+  readonly secretName: string
+  readonly items?: readonly KeyToPath[]
+  readonly optional?: boolean
+  readonly defaultMode?: number
+}
+
+export interface ProjectedSource {
+  readonly serviceAccountToken?: { readonly path: string; readonly audience?: string; readonly expirationSeconds?: number }
+  readonly configMap?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean }
+  readonly secret?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean }
+}
+
+export interface Volume {
+  readonly name: string
+  readonly emptyDir?: { readonly medium?: string; readonly sizeLimit?: string | number }
+  readonly configMap?: ConfigMapSource
+  readonly secret?: SecretSource
+  readonly projected?: { readonly sources: readonly ProjectedSource[]; readonly defaultMode?: number }
+}
+
+export interface PodSpec {
+  readonly nodeName?: string
+  readonly nodeSelector?: StringMap
+  readonly hostNetwork?: boolean
+  readonly serviceAccountName?: string
+  readonly automountServiceAccountToken?: boolean
+  readonly restartPolicy?: 'Always' | 'OnFailure' | 'Never'
+  readonly terminationGracePeriodSeconds?: number
+  readonly hostname?: string
+  readonly subdomain?: string
+  readonly securityContext?: { readonly runAsUser?: number; readonly runAsGroup?: number }
+  readonly initContainers?: readonly Container[]
+  readonly containers: readonly Container[]
+  readonly volumes?: readonly Volume[]
+}
+
+export interface ContainerState {
+  readonly waiting?: { readonly reason: string; readonly message?: string }
+  readonly running?: { readonly startedAt: string }
+  readonly terminated?: { readonly exitCode: number; readonly signal?: number; readonly reason: string; readonly finishedAt: string }
+}
+
+export interface ContainerStatus {
+  readonly name: string
+  readonly ready: boolean
+  readonly started: boolean
+  readonly restartCount: number
+  readonly image: string
+  readonly imageID: string
+  readonly state: ContainerState
+  readonly lastState?: ContainerState
+}
+
+export type PodPhase = 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown'
+
+export interface PodStatus {
+  readonly phase?: PodPhase
+  readonly conditions?: readonly Condition[]
+  readonly hostIP?: string
+  readonly hostIPs?: readonly { readonly ip: string }[]
+  readonly podIP?: string
+  readonly podIPs?: readonly { readonly ip: string }[]
+  readonly startTime?: string
+  readonly containerStatuses?: readonly ContainerStatus[]
+  readonly initContainerStatuses?: readonly ContainerStatus[]
+  readonly reason?: string
+  readonly message?: string
+}
+export type Pod = MeshObject<PodSpec, PodStatus>
+
+export type Namespace = MeshObject<unknown, { readonly phase?: 'Active' | 'Terminating' }>
+
+export interface ServicePort {
+  readonly name?: string
+  readonly port: number
+  readonly targetPort?: number | string
+  readonly protocol?: 'TCP' | 'UDP' | 'SCTP'
+  readonly appProtocol?: string
+}
+
+export interface ServiceSpec {
+  readonly type?: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName'
+  /** `None` = headless. */
+  readonly clusterIP?: string
+  readonly clusterIPs?: readonly string[]
+  readonly ipFamilies?: readonly ('IPv4' | 'IPv6')[]
+  readonly ipFamilyPolicy?: 'SingleStack' | 'PreferDualStack' | 'RequireDualStack'
+  readonly selector?: StringMap
+  readonly ports?: readonly ServicePort[]
+  readonly externalName?: string
+  readonly publishNotReadyAddresses?: boolean
+  readonly trafficDistribution?: string
+  readonly internalTrafficPolicy?: 'Cluster' | 'Local'
+  readonly sessionAffinity?: string
+}
+export type Service = MeshObject<ServiceSpec>
+
+export interface SliceEndpoint {
+  readonly addresses: readonly string[]
+  readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean }
+  readonly hostname?: string
+  readonly nodeName?: string
+  readonly zone?: string
+  readonly targetRef?: { readonly kind: string; readonly namespace?: string; readonly name: string; readonly uid?: string }
+}
+
+/** Belongs to the service named by the label `kubernetes.io/service-name`. Fields are at the top, as Kubernetes has them. */
+export interface EndpointSlice extends MeshObject {
+  readonly addressType: 'IPv4' | 'IPv6' | 'FQDN'
+  readonly endpoints?: readonly SliceEndpoint[]
+  readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string; readonly appProtocol?: string }[]
+}
+
+/** Name of the label that ties an EndpointSlice to its service. */
+export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name'
+
+export interface PodTemplate {
+  readonly metadata?: { readonly labels?: StringMap; readonly annotations?: StringMap }
+  readonly spec: PodSpec
+}
+
+export interface DeploymentSpec {
+  readonly replicas?: number
+  readonly selector: LabelSelector
+  readonly template: PodTemplate
+  readonly strategy?: {
+    readonly type?: 'RollingUpdate' | 'Recreate'
+    readonly rollingUpdate?: { readonly maxSurge?: number | string; readonly maxUnavailable?: number | string }
+  }
+  readonly minReadySeconds?: number
+}
+
+export interface DeploymentStatus {
+  readonly observedGeneration?: number
+  readonly replicas?: number
+  readonly updatedReplicas?: number
+  readonly readyReplicas?: number
+  readonly availableReplicas?: number
+}
+export type Deployment = MeshObject<DeploymentSpec, DeploymentStatus>
+
+export interface NodeSpec {
+  readonly podCIDR?: string
+  readonly podCIDRs?: readonly string[]
+}
+
+export interface NodeStatus {
+  readonly addresses?: readonly { readonly type: string; readonly address: string }[]
+  readonly conditions?: readonly Condition[]
+}
+export type Node = MeshObject<NodeSpec, NodeStatus>
+
+export type ServiceCidr = MeshObject<{ readonly cidrs: readonly string[] }>
+export type ServiceAccount = MeshObject
+export type ConfigMap = MeshObject
+export type Secret = MeshObject & { readonly type?: string; readonly stringData?: StringMap }
+
+/** `involvedObject`, `reason`, `message` as `kubectl describe` shows them. */
+export interface Event extends MeshObject {
+  readonly involvedObject: { readonly kind: string; readonly namespace?: string; readonly name: string; readonly uid?: string }
+  readonly reason: string
+  readonly message: string
+  readonly type: 'Normal' | 'Warning'
+  readonly count?: number
+  readonly firstTimestamp?: string
+  readonly lastTimestamp?: string
+  readonly source?: { readonly component: string; readonly host?: string }
+}
+
+/** Source part of one rule; every list is an OR, lists are joined by AND, `not…` lists by AND NOT. */
+export interface AuthorizationSource {
+  readonly principals?: readonly string[]
+  readonly notPrincipals?: readonly string[]
+  readonly requestPrincipals?: readonly string[]
+  readonly notRequestPrincipals?: readonly string[]
+  readonly namespaces?: readonly string[]
+  readonly notNamespaces?: readonly string[]
+  readonly serviceAccounts?: readonly string[]
+  readonly notServiceAccounts?: readonly string[]
+  readonly ipBlocks?: readonly string[]
+  readonly notIpBlocks?: readonly string[]
+  readonly remoteIpBlocks?: readonly string[]
+  readonly notRemoteIpBlocks?: readonly string[]
+}
+
+export interface AuthorizationOperation {
+  readonly hosts?: readonly string[]
+  readonly notHosts?: readonly string[]
+  readonly ports?: readonly string[]
+  readonly notPorts?: readonly string[]
+  readonly methods?: readonly string[]
+  readonly notMethods?: readonly string[]
+  readonly paths?: readonly string[]
+  readonly notPaths?: readonly string[]
+}
+
+export interface AuthorizationRule {
+  readonly from?: readonly { readonly source: AuthorizationSource }[]
+  readonly to?: readonly { readonly operation: AuthorizationOperation }[]
+  readonly when?: readonly { readonly key: string; readonly values?: readonly string[]; readonly notValues?: readonly string[] }[]
+}
+
+/** Named by group, kind and name; for waypoints and services. */
+export interface PolicyTargetReference {
+  readonly group?: string
+  readonly kind: string
+  readonly name: string
+  readonly namespace?: string
+}
+
+export interface AuthorizationPolicySpec {
+  readonly selector?: { readonly matchLabels?: StringMap }
+  readonly targetRef?: PolicyTargetReference
+  readonly targetRefs?: readonly PolicyTargetReference[]
+  readonly action?: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM'
+  readonly rules?: readonly AuthorizationRule[]
+}
+export type AuthorizationPolicy = MeshObject<AuthorizationPolicySpec, { readonly conditions?: readonly Condition[] }>
+
+export type MutualTlsMode = 'UNSET' | 'DISABLE' | 'PERMISSIVE' | 'STRICT'
+
+export interface PeerAuthenticationSpec {
+  readonly selector?: { readonly matchLabels?: StringMap }
+  readonly mtls?: { readonly mode?: MutualTlsMode }
+  /** Key: the workload's port as text. */
+  readonly portLevelMtls?: Readonly<Record<string, { readonly mode?: MutualTlsMode }>>
+}
+export type PeerAuthentication = MeshObject<PeerAuthenticationSpec, { readonly conditions?: readonly Condition[] }>
+
+export interface GatewaySpec {
+  readonly gatewayClassName: string
+  readonly listeners?: readonly {
+    readonly name: string
+    readonly port: number
+    readonly protocol: string
+    readonly hostname?: string
+  }[]
+}
+
+export interface GatewayStatus {
+  readonly addresses?: readonly { readonly type?: string; readonly value: string }[]
+  readonly conditions?: readonly Condition[]
+}
+export type Gateway = MeshObject<GatewaySpec, GatewayStatus>
+
+/** What a token review answers; `user` only when `authenticated`. */
+export interface TokenReviewStatus {
+  readonly authenticated: boolean
+  readonly user?: {
+    readonly namespace: string
+    readonly serviceAccount: string
+    readonly podName?: string
+    readonly podUid?: string
+    readonly nodeName?: string
+  }
+  readonly error?: string
+}
+
+/** What a watch delivers. */
+export interface ObjectEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'
+  readonly object: MeshObject
+}
+
+/** Whether a label set satisfies a selector. An absent selector matches nothing (callers that mean "all" pass `{}`). */
+export function selectorMatches(selector: LabelSelector | undefined, labels: StringMap | undefined): boolean {
+  if (selector === undefined) return false
+  const has = labels ?? {}
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) if (has[key] !== value) return false
+  return (selector.matchExpressions ?? []).every((expression) => {
+    const value = has[expression.key]
+    switch (expression.operator) {
+      case 'In':
+        return value !== undefined && (expression.values ?? []).includes(value)
+      case 'NotIn':
+        return value === undefined || !(expression.values ?? []).includes(value)
+      case 'Exists':
+        return value !== undefined
+      case 'DoesNotExist':
+        return value === undefined
+      default:
+        return expression.operator satisfies never
+    }
+  })
+}
+
+/** `NAMESPACE/NAME`, or `NAME` for cluster-scoped objects. */
+export function objectKey(object: MeshObject): string {
+  const { namespace, name } = object.metadata
+  return namespace === undefined ? name : `${namespace}/${name}`
+}

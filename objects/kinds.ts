@@ -1,0 +1,51 @@
+// The kinds that the object API knows: plural, scope, accepted versions, short names. One row per kind.
+// The plural is the name in paths, in file names of the store and in `weft get`.
+
+/** One kind. */
+export interface KindRow {
+  readonly kind: string
+  /** Lower-case plural, used in paths. */
+  readonly plural: string
+  readonly apiVersions: readonly string[]
+  readonly isNamespaced: boolean
+  /** Other names that `weft get` takes. */
+  readonly short: readonly string[]
+}
+
+/** Every kind, in the order in which a directory is applied. */
+export const KINDS: readonly KindRow[] = [
+  row('Namespace', 'namespaces', ['v1'], false, ['ns']),
+  row('Node', 'nodes', ['v1'], false, ['no']),
+  row('ServiceCIDR', 'servicecidrs', ['networking.k8s.io/v1'], false, []),
+  row('ServiceAccount', 'serviceaccounts', ['v1'], true, ['sa']),
+  row('ConfigMap', 'configmaps', ['v1'], true, ['cm']),
+  row('Secret', 'secrets', ['v1'], true, []),
+  row('PeerAuthentication', 'peerauthentications', ['security.istio.io/v1', 'security.istio.io/v1beta1'], true, ['pa']),
+  row('AuthorizationPolicy', 'authorizationpolicies', ['security.istio.io/v1', 'security.istio.io/v1beta1'], true, ['ap']),
+  row('Gateway', 'gateways', ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1'], true, ['gtw']),
+  row('Service', 'services', ['v1'], true, ['svc']),
+  row('EndpointSlice', 'endpointslices', ['discovery.k8s.io/v1'], true, []),
+  row('Deployment', 'deployments', ['apps/v1'], true, ['deploy']),
+  row('Pod', 'pods', ['v1'], true, ['po']),
+  row('Event', 'events', ['v1'], true, ['ev']),
+]
+
+/** @returns the row of a kind as objects write it (`Pod`) whose apiVersion is accepted; undefined when unknown. */
+export function kindOf(apiVersion: string, kind: string): KindRow | undefined {
+  return KINDS.find((entry) => entry.kind === kind && entry.apiVersions.includes(apiVersion))
+}
+
+/** @returns the row of a path segment (`pods`). */
+export function kindByPlural(plural: string): KindRow | undefined {
+  return KINDS.find((entry) => entry.plural === plural)
+}
+
+/** @returns the row of what a user types: `Pod`, `pod`, `pods`, `po`. */
+export function kindByAnyName(name: string): KindRow | undefined {
+  const lower = name.toLowerCase()
+  return KINDS.find((entry) => entry.plural === lower || entry.kind.toLowerCase() === lower || entry.short.includes(lower))
+}
+
+function row(kind: string, plural: string, apiVersions: readonly string[], isNamespaced: boolean, short: readonly string[]): KindRow {
+  return { kind, plural, apiVersions, isNamespaced, short }
+}
