@@ -1,0 +1,63 @@
+// Every metric and label that the mesh's proxies publish. Names, order and meaning are Istio's
+// (istio/ztunnel:src/proxy/metrics.rs); our own additions begin with `weft_`. Names stay for ever.
+
+/** Labels of the `istio_tcp_*` metrics, in Istio's order. Absent values read `unknown`. */
+export const TCP_LABELS = [
+  'reporter',
+  'source_workload',
+  'source_canonical_service',
+  'source_canonical_revision',
+  'source_workload_namespace',
+  'source_principal',
+  'source_app',
+  'source_version',
+  'source_cluster',
+  'destination_service',
+  'destination_service_namespace',
+  'destination_service_name',
+  'destination_workload',
+  'destination_canonical_service',
+  'destination_canonical_revision',
+  'destination_workload_namespace',
+  'destination_principal',
+  'destination_app',
+  'destination_version',
+  'destination_cluster',
+  'request_protocol',
+  'response_flags',
+  'connection_security_policy',
+  'source_region',
+  'source_zone',
+  'destination_region',
+  'destination_zone',
+] as const
+
+/** One label of TCP_LABELS. */
+export type TcpLabel = (typeof TCP_LABELS)[number]
+
+/** Metric name -> help, of all metrics that ztunnel publishes. */
+export const METRICS = {
+  istio_tcp_connections_opened_total: 'The total number of TCP connections opened',
+  istio_tcp_connections_closed_total: 'The total number of TCP connections closed',
+  istio_tcp_received_bytes_total: 'The size of total bytes received during request in case of a TCP connection',
+  istio_tcp_sent_bytes_total: 'The size of total bytes sent during response in case of a TCP connection',
+  istio_tcp_connections_failed_total: 'The total number of TCP connections that failed to establish (unstable)',
+  istio_tcp_sockets_open: 'The current number of open TCP sockets (unstable)',
+  istio_active_proxy_count: 'Pods that are served now (unstable)',
+  istio_pending_proxy_count: 'Pods that are announced and could not be served yet (unstable)',
+  istio_proxies_started_total: 'Pods that began to be served (unstable)',
+  istio_proxies_stopped_total: 'Pods that are no longer served (unstable)',
+  istio_xds_connection_terminations_total: 'Ends of the xDS stream by reason (unstable)',
+  istio_xds_message_total: 'xDS responses by type (unstable)',
+  istio_xds_message_bytes_total: 'Bytes of xDS resources by type (unstable)',
+  istio_dns_requests_total: 'DNS queries answered (unstable)',
+  istio_dns_upstream_requests_total: 'DNS queries forwarded (unstable)',
+  istio_dns_upstream_failures_total: 'DNS queries whose forwarding failed (unstable)',
+  istio_dns_upstream_request_duration_seconds: 'Seconds until a forwarded DNS query was answered (unstable)',
+  istio_build: 'Build information of the component',
+  weft_refused_total: 'Connections refused before or instead of being proxied, by direction and error code',
+  weft_handshakes_open: 'TLS handshakes under way on port 15008',
+} as const
+
+/** One metric of METRICS. */
+export type MetricName = keyof typeof METRICS
