@@ -1,0 +1,194 @@
+// One client's stream on the delta server: requests in, responses out, answers tracked. Made by delta-server.ts.
+import { Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js'
+import type { Clock, Timer } from '../kit/clock.ts'
+import type { Result } from '../kit/error.ts'
+import type { Log } from '../kit/log.ts'
+import type { DeltaDiscoveryRequest } from '../proto/discovery_pb.ts'
+import type { ServerLimits, XdsCaller } from './delta-server.ts'
+import type { ChangeBatch, PushSource } from './push-source.ts'
+import { type PendingPush, Subscription } from './subscription.ts'
+
+/** What is known of a connected client. */
+export interface ClientInfo {
+  readonly id: number
+  readonly node: string
+  readonly caller: string
+  readonly peer: string
+  readonly kinds: readonly {
+    readonly typeUrl: string
+    readonly isWildcard: boolean
+    /** Revision that the client accepted last. */
+    readonly acked: number
+    readonly isWaiting: boolean
+    readonly refusal: string | undefined
+  }[]
+}
+
+interface StreamOptions {
+  readonly id: number
+  readonly call: ServerDuplexStream<Buffer, Buffer>
+  readonly caller: XdsCaller
+  readonly peer: string
+  readonly source: PushSource
+  readonly clock: Clock
+  readonly limits: ServerLimits
+  readonly log: Log
+  encode(typeUrl: string, pending: PendingPush, nonce: string): Buffer
+  /** After each answer of the client; `refusal` = the client's words. */
+  onAnswer(typeUrl: string, refusal: string | undefined): void
+  onEnd(): void
+}
+
+const WINDOW_MS = 10_000
+const KEY_LIMIT_CHARS = 2048
+const TEXT_LIMIT_CHARS = 2048
+
+/** A client. Ends itself when limits are passed; `onEnd` is called once. */
+export class DeltaStream {
+  readonly #options: StreamOptions
+  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #timers = new Map<string, Timer>()
+  #node = ''
+  #nonce = 0
+  #isEnded = false
+  #windowStart = 0
+  #inWindow = 0
+
+  constructor(options: StreamOptions) {
+    this.#options = options
+    const { call } = options
+    call.on('cancelled', () => this.#finish())
+    call.on('error', () => this.#finish())
+    call.on('end', () => {
+      call.end()
+      this.#finish()
+    })
+  }
+
+  info(): ClientInfo {
+    const { id, caller, peer } = this.#options
+    const kinds = [...this.#subscriptions.values()].map((each) => ({
+      typeUrl: each.typeUrl,
+      isWildcard: each.isWildcard,
+      acked: each.acked,
+      isWaiting: each.inFlight !== undefined || each.hasPending,
+      refusal: each.refusal,
+    }))
+    return { id, node: this.#node, caller: caller.label, peer, kinds }
+  }
+
+  hasAcked(revision: number): boolean {
+    return [...this.#subscriptions.values()].every((each) => each.hasAcked(revision))
+  }
+
+  /** Handles one request. */
+  receive(request: Result<DeltaDiscoveryRequest>): void {
+    if (this.#isEnded) return
+    if (!request.ok) this.end(status.INVALID_ARGUMENT, 'the request cannot be read')
+    else if (this.#isTooFast()) this.end(status.RESOURCE_EXHAUSTED, 'too many requests')
+    else if (!hasFairKeys(request.value)) this.end(status.INVALID_ARGUMENT, 'a resource name is too long')
+    else this.#handle(request.value)
+    if (this.#demanded() > this.#options.limits.subscriptions) this.end(status.RESOURCE_EXHAUSTED, 'too many subscriptions')
+    this.#flush()
+  }
+
+  /** Notes changes and sends what can be sent. */
+  offer(batches: readonly ChangeBatch[]): void {
+    for (const batch of batches) this.#subscriptions.get(batch.typeUrl)?.offer(batch)
+    this.#flush()
+  }
+
+  /** Ends the stream with a gRPC status. */
+  end(code: number, details: string): void {
+    if (this.#isEnded) return
+    const { call, log, caller, peer } = this.#options
+    log.info('configuration stream ended by us', { peer, caller: caller.label, node: this.#node, code, details })
+    this.#finish()
+    call.emit('error', { code, details, metadata: new Metadata() })
+  }
+
+  #handle(request: DeltaDiscoveryRequest): void {
+    const { typeUrl } = request
+    const { source } = this.#options
+    const known = this.#subscriptions.get(typeUrl)
+    if (known === undefined) {
+      // A kind that is not served gets silence, as in Istio: a newer proxy must not lose what is served.
+      if (!source.typeUrls.includes(typeUrl)) return
+      const wish = {
+        subscribe: request.resourceNamesSubscribe,
+        unsubscribe: request.resourceNamesUnsubscribe,
+        versions: request.initialResourceVersions,
+      }
+      this.#subscriptions.set(typeUrl, new Subscription(source, typeUrl, wish))
+      return
+    }
+    if (request.responseNonce !== '') this.#answered(known, request)
+    known.change(request.resourceNamesSubscribe, request.resourceNamesUnsubscribe)
+  }
+
+  #answered(subscription: Subscription, request: DeltaDiscoveryRequest): void {
+    const { inFlight, typeUrl } = subscription
+    if (inFlight?.nonce !== request.responseNonce) return // of an older response: superseded
+    this.#timers.get(typeUrl)?.[Symbol.dispose]()
+    subscription.inFlight = undefined
+    const refusal = request.errorDetail?.message.slice(0, TEXT_LIMIT_CHARS)
+    subscription.refusal = refusal
+    if (refusal === undefined) subscription.acked = inFlight.revision
+    const { log, caller } = this.#options
+    if (refusal !== undefined) log.warn('a proxy refused configuration', { caller: caller.label, node: this.#node, type: typeUrl, refusal })
+    this.#options.onAnswer(typeUrl, refusal)
+  }
+
+  /** Sends what is due, kind by kind; a later kind waits while an earlier one has unsent changes. */
+  #flush(): void {
+    if (this.#isEnded) return
+    const { source, call, encode } = this.#options
+    for (const typeUrl of source.typeUrls) {
+      const subscription = this.#subscriptions.get(typeUrl)
+      if (subscription === undefined) continue
+      const pending = subscription.take()
+      if (pending !== undefined) {
+        const nonce = `${this.#options.id}-${++this.#nonce}`
+        subscription.inFlight = { nonce, revision: source.revision }
+        this.#watchAnswer(typeUrl)
+        call.write(encode(typeUrl, pending, nonce))
+      }
+      if (subscription.hasPending) return
+    }
+  }
+
+  #watchAnswer(typeUrl: string): void {
+    const { clock, limits } = this.#options
+    this.#timers.get(typeUrl)?.[Symbol.dispose]()
+    const timer = clock.after(limits.ackTimeoutMs, () => this.end(status.DEADLINE_EXCEEDED, 'a push was not answered in time'))
+    timer.unref()
+    this.#timers.set(typeUrl, timer)
+  }
+
+  #isTooFast(): boolean {
+    const now = this.#options.clock.monotonicMs()
+    if (now - this.#windowStart > WINDOW_MS) {
+      this.#windowStart = now
+      this.#inWindow = 0
+    }
+    return ++this.#inWindow > this.#options.limits.messagesPer10S
+  }
+
+  #demanded(): number {
+    let count = 0
+    for (const subscription of this.#subscriptions.values()) count += subscription.demandedCount
+    return count
+  }
+
+  #finish(): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    for (const timer of this.#timers.values()) timer[Symbol.dispose]()
+    this.#options.onEnd()
+  }
+}
+
+function hasFairKeys({ resourceNamesSubscribe, resourceNamesUnsubscribe }: DeltaDiscoveryRequest): boolean {
+  const isFair = (key: string): boolean => key.length <= KEY_LIMIT_CHARS
+  return resourceNamesSubscribe.every(isFair) && resourceNamesUnsubscribe.every(isFair)
+}
