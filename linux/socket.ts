@@ -98,6 +98,13 @@ export function peerAddress(fd: number): Endpoint {
   return askAddress(fd, 'getpeername')
 }
 
+/** The kernel's number of a socket, never used twice; also its value in a socket map. @throws MeshError SYSCALL_FAILED */
+export function socketCookie(fd: number): bigint {
+  const value = Buffer.alloc(8)
+  check(libc().getsockopt(fd, SOL_SOCKET, SO_COOKIE, value, [value.length]), 'getsockopt SO_COOKIE')
+  return value.readBigUInt64LE()
+}
+
 /** First probe after `idleS` of silence, then every `intervalS`; dead after `count` unanswered ones. @throws MeshError SYSCALL_FAILED */
 export function setKeepalive(fd: number, options: { readonly idleS: number; readonly intervalS: number; readonly count: number }): void {
   setOption(fd, SOL_TCP, TCP_KEEPIDLE, options.idleS)
@@ -123,6 +130,7 @@ const SO_REUSEADDR = 2
 const SO_KEEPALIVE = 9
 const SO_REUSEPORT = 15
 const SO_MARK = 36
+const SO_COOKIE = 57
 const SO_ORIGINAL_DST = 80 // also IP6T_SO_ORIGINAL_DST
 const IP_TRANSPARENT = 19
 const IP_BIND_ADDRESS_NO_PORT = 24
