@@ -91,7 +91,7 @@ export class DeltaClient {
     if (this.#kinds.get(typeUrl)?.demand(name) === true) this.#request(typeUrl, { subscribe: [name] })
   }
 
-  /** Gives up a resource that was demanded; what is held of it counts as removed for the caller. */
+  /** Gives up what was demanded; the control plane answers with the removal of what no other demand covers. */
   release(typeUrl: string, name: string): void {
     if (this.#kinds.get(typeUrl)?.release(name) === true) this.#request(typeUrl, { unsubscribe: [name] })
   }

@@ -211,10 +211,11 @@ export class DeltaServer {
     return decodeMessage(DeltaDiscoveryRequestSchema, bytes, this.#limits.messageBytes)
   }
 
-  #body(typeUrl: string, { names, shared }: PendingPush): PushBody {
+  #body(typeUrl: string, pending: PendingPush): PushBody {
+    const { shared } = pending
     const { source } = this.#options
     const { revision } = source
-    const encode = (): PushBody => this.#encoder.body(typeUrl, revision, source.snapshot(typeUrl), names)
+    const encode = (): PushBody => this.#encoder.body(typeUrl, revision, source.snapshot(typeUrl), pending)
     if (shared === undefined) return encode()
     if (shared === 'snapshot') {
       const kept = this.#snapshots.get(typeUrl)

@@ -18,12 +18,17 @@ export interface PushBody {
 export class PushEncoder {
   readonly #entries = new WeakMap<ServedResource, Buffer>()
 
-  /** @param names what to send: those missing in `resources` are sent as removed */
-  body(typeUrl: string, revision: number, resources: ReadonlyMap<string, ServedResource>, names: Iterable<string>): PushBody {
+  /** @param what.names what to send: those missing in `resources`, and those in `forgotten`, are sent as removed */
+  body(
+    typeUrl: string,
+    revision: number,
+    resources: ReadonlyMap<string, ServedResource>,
+    what: { readonly names: Iterable<string>; readonly forgotten: ReadonlySet<string> },
+  ): PushBody {
     const parts: Buffer[] = []
     const removedResources: string[] = []
-    for (const name of names) {
-      const resource = resources.get(name)
+    for (const name of what.names) {
+      const resource = what.forgotten.has(name) ? undefined : resources.get(name)
       if (resource === undefined) removedResources.push(name)
       else parts.push(this.#entry(typeUrl, name, resource))
     }

@@ -13,6 +13,8 @@ export interface Wish {
 /** What is to be sent next; `shared` = the same for every client in this position, so its bytes may be kept. */
 export interface PendingPush {
   readonly names: ReadonlySet<string>
+  /** Of the names, those that are sent as removed although they exist: the client no longer asks for them. */
+  readonly forgotten: ReadonlySet<string>
   readonly shared: 'snapshot' | ChangeBatch | undefined
 }
 
@@ -26,6 +28,7 @@ export class Subscription {
   #dirty: Set<string> | undefined // names to be sent; undefined = none
   #batch: ChangeBatch | 'snapshot' | undefined // set while #dirty is exactly that batch (and then #dirty is undefined)
   #isTrackingStale = false // a key was given up: #tracked is rebuilt before it is used again
+  #forgotten = new Set<string>() // subset of #dirty: to be sent as removed, no longer demanded by any key
   #mustAnswer = true // the first request is answered even when there is nothing to send
   /** Revision up to which the client has accepted everything. */
   acked = 0
@@ -54,7 +57,7 @@ export class Subscription {
   }
 
   get hasPending(): boolean {
-    return this.#mustAnswer || this.#batch !== undefined || this.#dirty !== undefined
+    return this.#mustAnswer || this.#isTrackingStale || this.#batch !== undefined || this.#dirty !== undefined
   }
 
   /** Adds and removes demanded keys on a running stream. */
@@ -78,12 +81,16 @@ export class Subscription {
   /** Takes what is to be sent now; undefined when there is nothing or a response is under way. */
   take(): PendingPush | undefined {
     if (this.inFlight !== undefined || !this.hasPending) return undefined
+    if (this.#isTrackingStale) this.#rebuildTracking()
+    if (!this.hasPending) return undefined
+    const forgotten = this.#forgotten
+    this.#forgotten = new Set()
     const batch = this.#batch
     const names = this.#pendingNames()
     this.#dirty = undefined
     this.#batch = undefined
     this.#mustAnswer = false
-    return { names, shared: batch }
+    return { names, forgotten, shared: batch }
   }
 
   /** Whether the client has accepted everything up to `revision` that concerns this kind. */
@@ -109,10 +116,8 @@ export class Subscription {
     const snapshot = this.#source.snapshot(this.typeUrl)
     for (const key of subscribe) if (key !== '*') this.#demand(key)
     for (const [name, version] of Object.entries(versions)) {
-      const now = snapshot.get(name)
-      if (now !== undefined) this.#tracked.add(name)
-      if (now?.version === version) this.#dirty?.delete(name)
-      else this.#markDirty(name)
+      if (!this.#tracked.has(name)) this.#forget(name)
+      else if (snapshot.get(name)?.version === version) this.#dirty?.delete(name)
     }
   }
 
@@ -122,14 +127,23 @@ export class Subscription {
     if (names.size === 0) this.#markDirty(key) // answered as removed: "there is none"
     for (const name of names) {
       this.#tracked.add(name)
+      this.#forgotten.delete(name)
       this.#markDirty(name)
     }
   }
 
   #rebuildTracking(): void {
     this.#isTrackingStale = false
+    const before = [...this.#tracked]
     this.#tracked.clear()
     for (const key of this.#demanded) for (const name of this.#source.resolve(this.typeUrl, key)) this.#tracked.add(name)
+    for (const name of before) if (!this.#tracked.has(name)) this.#forget(name)
+  }
+
+  /** The client holds it and would hear of it no more: it is told to drop it. */
+  #forget(name: string): void {
+    this.#markDirty(name)
+    this.#forgotten.add(name)
   }
 
   /** Names of a change that an on-demand client is to hear of. */
@@ -143,6 +157,7 @@ export class Subscription {
         for (const name of this.#source.resolve(this.typeUrl, key)) {
           if (batch.names.has(name) || !this.#tracked.has(name)) wanted.add(name)
           this.#tracked.add(name)
+          this.#forgotten.delete(name)
         }
       }
     }
