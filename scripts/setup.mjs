@@ -76,7 +76,8 @@ export function progress(what, work) {
 export function runQuietly(program, args, options = {}) {
   const done = spawnSync(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8', maxBuffer: 64 << 20, ...options })
   if (done.status === 0) return done.stdout
-  const output = `${done.stdout ?? ''}${done.stderr ?? ''}`.trim().split('\n').slice(-30).join('\n')
+  const lines = `${done.stdout ?? ''}${done.stderr ?? ''}`.trim().split('\n')
+  const output = (lines.length <= 40 ? lines : [...lines.slice(0, 25), '…', ...lines.slice(-15)]).join('\n')
   throw new SetupError(
     `${[program, ...args].join(' ')} failed (${done.error?.message ?? done.signal ?? `exit code ${done.status}`})\n${output}`,
   )
