@@ -1,0 +1,70 @@
+// What one connection may cost us: unproductive frames (a leaky bucket that data drains) and premature resets
+// (CVE-2023-44487 rapid reset, CVE-2025-8671 MadeYouReset, the control-frame floods of 2019).
+import type { Clock } from '../kit/clock.ts'
+import {
+  FORGIVEN_BYTES,
+  FORGIVEN_PER_DATA,
+  IDLE_FRAME_BURST,
+  IDLE_FRAMES_PER_SECOND,
+  RESET_MIN_STREAMS,
+  RESET_WINDOW_MS,
+} from './limits.ts'
+
+/** Counters of one connection; a method that returns true says: close it. */
+export class AbuseMeter {
+  readonly #clock: Clock
+  /** Unproductive frames not yet forgiven, as of #levelAt. */
+  #level = 0
+  #levelAt = 0
+  #windowAt = 0
+  #opened = 0
+  #reset = 0
+  #openedBefore = 0
+  #resetBefore = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** A frame that moves nothing forward. */
+  idleFrame(): boolean {
+    const now = this.#clock.monotonicMs()
+    this.#level = Math.max(0, this.#level - ((now - this.#levelAt) / 1000) * IDLE_FRAMES_PER_SECOND) + 1
+    this.#levelAt = now
+    return this.#level > IDLE_FRAME_BURST
+  }
+
+  /** A DATA frame with bytes, sent or received. */
+  data(bytes: number): void {
+    if (this.#level > 0) this.#level = Math.max(0, this.#level - FORGIVEN_PER_DATA - bytes / FORGIVEN_BYTES)
+  }
+
+  /** @returns the time, to be given to `streamReset`. */
+  streamOpened(): number {
+    const now = this.#rotate()
+    this.#opened++
+    if (this.#level > 0) this.#level = Math.max(0, this.#level - FORGIVEN_PER_DATA)
+    return now
+  }
+
+  /** A stream was reset, by either side, for whatever cause. Judged over this and the last second. */
+  streamReset(openedAt: number): boolean {
+    const now = this.#rotate()
+    if (now - openedAt > RESET_WINDOW_MS) return false
+    this.#reset++
+    const opened = this.#opened + this.#openedBefore
+    return opened >= RESET_MIN_STREAMS && (this.#reset + this.#resetBefore) * 2 > opened
+  }
+
+  #rotate(): number {
+    const now = this.#clock.monotonicMs()
+    const age = now - this.#windowAt
+    if (age < RESET_WINDOW_MS) return now
+    this.#openedBefore = age < 2 * RESET_WINDOW_MS ? this.#opened : 0
+    this.#resetBefore = age < 2 * RESET_WINDOW_MS ? this.#reset : 0
+    this.#opened = 0
+    this.#reset = 0
+    this.#windowAt = now
+    return now
+  }
+}
