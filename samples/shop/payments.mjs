@@ -1,0 +1,27 @@
+// Payments: takes the money. Version 2 (PAYMENTS_VERSION=v2) also says what the payment cost the shop.
+// An order is charged once, however often it is sent to one instance.
+import { Refusal, serve } from './service.mjs'
+
+const VERSION = process.env.PAYMENTS_VERSION ?? 'v1'
+const MOST_CENTS = 1_000_000
+const MOST_KEPT = 10_000
+const FEE_SHARE = 0.014
+
+const charged = new Map()
+
+serve({
+  'POST /payments': ({ body }) => {
+    const { order, cents } = body ?? {}
+    if (typeof order !== 'string' || order.length === 0 || order.length > 64) throw new Refusal(400, 'order: an id is wanted')
+    if (!Number.isInteger(cents) || cents < 1) throw new Refusal(400, 'cents: a whole number above 0 is wanted')
+    if (cents > MOST_CENTS) throw new Refusal(402, 'the bank declines')
+    const before = charged.get(order)
+    if (before !== undefined) return before
+    if (charged.size >= MOST_KEPT) charged.delete(charged.keys().next().value)
+    const fee = VERSION === 'v2' ? { feeCents: Math.ceil(cents * FEE_SHARE) } : {}
+    const payment = { id: crypto.randomUUID(), order, cents, version: VERSION, ...fee }
+    charged.set(order, payment)
+    return payment
+  },
+  'GET /version': () => ({ version: VERSION }),
+})
