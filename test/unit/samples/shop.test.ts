@@ -14,7 +14,7 @@ interface Document {
   readonly kind: string
   readonly metadata: { readonly name: string; readonly namespace?: string }
   readonly spec: {
-    readonly selector: Record<string, string> & { readonly matchLabels: Record<string, string> }
+    readonly selector: { readonly matchLabels: Record<string, string> }
     readonly template: { readonly metadata: { readonly labels: Record<string, string> }; readonly spec: PodSpec }
   } & PodSpec
 }
@@ -45,6 +45,10 @@ class Service implements AsyncDisposable {
     this.#child.on('exit', (code) => listening.reject(new Error(`${file} ended with ${code}`)))
   }
 
+  async logged(test: (line: Record<string, unknown>) => boolean): Promise<void> {
+    while (!this.lines.some(test)) await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null) return
     const ended = once(this.#child, 'exit')
@@ -69,7 +73,7 @@ describe('samples', () => {
     const sold = (await (await order(url, [{ product: 'teapot', quantity: 2 }])).json()) as { cents: number; payment: { version: string } }
     assert.equal(sold.cents, 4900)
     assert.equal(sold.payment.version, 'v2')
-    for (const service of [front, cart, catalogue, payments]) assert.ok(service.lines.some((line) => line.id === 'order-1'))
+    for (const service of [front, cart, catalogue, payments]) await service.logged((line) => line.id === 'order-1')
 
     assert.equal((await order(url, [{ product: 'nothing' }])).status, 404)
     assert.equal((await order(url, [{ product: 'cup', quantity: -1 }])).status, 400)
@@ -80,7 +84,7 @@ describe('samples', () => {
 
     await using batch = new Service('batch.mjs', base + 4, { FRONT_URL: url, INTERVAL_MS: '50' })
     await batch.url
-    while (!batch.lines.some((line) => line.message === 'ordered')) await new Promise((resolve) => setTimeout(resolve, 20))
+    await batch.logged((line) => line.message === 'ordered')
   })
 
   it('the YAML names accounts, labels and files that exist', () => {
@@ -100,7 +104,13 @@ describe('samples', () => {
         for (const { command } of pod.spec.containers) assert.ok(readdirSync(join(SAMPLES, folder)).includes(command[1] ?? ''), command[1])
       }
       for (const service of documents.filter((each) => each.kind === 'Service')) {
-        assert.ok(pods.some((pod) => Object.entries(service.spec.selector).every(([key, value]) => pod.metadata.labels[key] === value)))
+        assert.ok(
+          pods.some((pod) =>
+            Object.entries<string>(service.spec.selector as never as Record<string, string>).every(
+              ([key, value]) => pod.metadata.labels[key] === value,
+            ),
+          ),
+        )
       }
       for (const each of documents.filter((document) => document.kind === 'Deployment')) {
         for (const [key, value] of Object.entries(each.spec.selector.matchLabels))
