@@ -48,7 +48,10 @@ export class Keepalive implements Disposable {
       return
     }
     const left = this.#pingAt + this.#timeoutMs - now
-    if (left <= 0) return this.#onDead()
+    if (left <= 0) {
+      this.#onDead()
+      return
+    }
     this.#timer = this.#arm(Math.min(this.#intervalMs, left))
   }
 }

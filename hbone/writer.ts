@@ -17,6 +17,7 @@ export class FrameWriter {
   #queued = 0
   #control = 0
   #isHeld = false
+  #isEnding = false
   #isStopped = false
 
   /** @param onRoom called whenever a write has ended and at most half of `queueBytes` is queued */
@@ -80,6 +81,13 @@ export class FrameWriter {
     this.#pump()
   }
 
+  /** Ends the socket once everything queued is out. Nothing may be written after this. */
+  endSocket(): void {
+    this.#isEnding = true
+    this.#isHeld = false
+    this.#pump()
+  }
+
   /** Drops what is queued. */
   stop(): void {
     this.#isStopped = true
@@ -117,8 +125,15 @@ export class FrameWriter {
 
   #pump(): void {
     const block = this.#head
-    if (block === undefined || this.#current !== undefined || this.#isHeld) return
-    if (this.#isStopped) return this.stop()
+    if (this.#current !== undefined || this.#isHeld) return
+    if (block === undefined) {
+      if (this.#isEnding && !this.#isStopped) this.#socket.end()
+      return
+    }
+    if (this.#isStopped) {
+      this.stop()
+      return
+    }
     this.#head = block.next
     if (this.#head === undefined) this.#tail = undefined
     this.#current = block
