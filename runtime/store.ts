@@ -10,6 +10,7 @@ import { KINDS, type KindRow, kindOf } from '../objects/kinds.ts'
 import { formatFault, validate } from '../objects/schema/validate.ts'
 import type { MeshObject, ObjectEvent, ObjectMeta, StringMap } from '../model/object.ts'
 import { objectKey } from '../model/object.ts'
+import { COMPONENT_ANNOTATION } from './layout.ts'
 import { mergePatch } from './merge-patch.ts'
 
 /** An event with the version at which it happened. */
@@ -35,6 +36,7 @@ const DEFAULT_GRACE_S = 30
 export class ObjectStore {
   readonly #directory: string
   readonly #clock: Clock
+  readonly #checksNamespaces: boolean
   readonly #kinds = new Map<string, Map<string, MeshObject>>(KINDS.map((row) => [row.plural, new Map()]))
   readonly #history: StoredEvent[] = []
   readonly #listeners = new Set<(event: StoredEvent) => void>()
@@ -42,9 +44,13 @@ export class ObjectStore {
   #count = 0
   #forgotten = 0 // version of the newest event that left the history
 
-  /** @param options.directory `/run/weft/NAME/objects`; made with mode 0700 if missing, read if not empty */
-  constructor(options: { readonly directory: string; readonly clock: Clock }) {
+  /**
+   * @param options.directory `/run/weft/NAME/objects`; made with mode 0700 if missing, read if not empty
+   * @param options.checksNamespaces `apply` refuses objects of namespaces that do not exist or are going away
+   */
+  constructor(options: { readonly directory: string; readonly clock: Clock; readonly checksNamespaces?: boolean }) {
     this.#directory = options.directory
+    this.#checksNamespaces = options.checksNamespaces === true
     this.#clock = options.clock
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     this.#load()
@@ -81,6 +87,7 @@ export class ObjectStore {
     const { row, object } = admit(input)
     const old = this.find(row.plural, object.metadata.namespace, object.metadata.name)
     checkLock(object.metadata, old)
+    if (old === undefined) this.#checkNamespace(object)
     const set: AppliedKeys = {
       labels: Object.keys(object.metadata.labels ?? {}),
       annotations: Object.keys(object.metadata.annotations ?? {}),
@@ -180,6 +187,14 @@ export class ObjectStore {
     if (old === undefined) this.#count++
     this.#record(row, old === undefined ? 'ADDED' : 'MODIFIED', object)
     return object
+  }
+
+  #checkNamespace({ metadata: { namespace } }: MeshObject): void {
+    if (!this.#checksNamespaces || namespace === undefined) return
+    const found = this.find('namespaces', undefined, namespace)
+    if (found === undefined) throw objectFailure('INVALID_OBJECT', { what: `the namespace ${namespace} does not exist` })
+    if (found.metadata.deletionTimestamp !== undefined)
+      throw objectFailure('INVALID_OBJECT', { what: `the namespace ${namespace} is going away` })
   }
 
   #makeRoom(row: KindRow): void {
@@ -299,9 +314,10 @@ function withoutUndefined<T>(value: T): T {
 }
 
 function isRunningPod(object: MeshObject): boolean {
-  const spec = object.spec as { nodeName?: string; hostNetwork?: boolean } | undefined
+  const spec = object.spec as { nodeName?: string } | undefined
+  const isComponent = object.metadata.annotations?.[COMPONENT_ANNOTATION] !== undefined
   const phase = (object.status as { phase?: string } | undefined)?.phase
-  return object.kind === 'Pod' && spec?.nodeName !== undefined && spec.hostNetwork !== true && phase !== 'Failed' && phase !== 'Succeeded'
+  return object.kind === 'Pod' && spec?.nodeName !== undefined && !isComponent && phase !== 'Failed' && phase !== 'Succeeded'
 }
 
 function graceOf(object: MeshObject): number {

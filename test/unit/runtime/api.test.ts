@@ -100,7 +100,9 @@ describe('object API', () => {
     const stop = new AbortController()
     const onEvent = ({ type, object }: ObjectEvent): void => void events.push(`${type} ${object.metadata.name}`)
     let synced: readonly MeshObject[] = []
-    const onSync = (all: ReadonlyMap<string, readonly MeshObject[]>): void => void (synced = all.get('configmaps') ?? [])
+    const onSync = (all: ReadonlyMap<string, readonly MeshObject[]>): void => {
+      synced = all.get('configmaps') ?? []
+    }
     const copy = informer({ client, kinds: ['configmaps'], log, clock: systemClock, signal: stop.signal, onSync, onEvent })
     await copy.synced
     assert.deepEqual(

@@ -1,0 +1,100 @@
+// weft up: a whole mesh on this machine, in the foreground; Ctrl-C removes everything that it made.
+import { resolve } from 'node:path'
+import { type Command, InvalidArgumentError } from 'commander'
+import { pause, systemClock } from '../../kit/clock.ts'
+import { createLog } from '../../kit/log.ts'
+import { raiseFileLimit } from '../../linux/limits.ts'
+import { LocalMesh } from '../../runtime/mesh.ts'
+import { statusOf } from '../../runtime/status.ts'
+import { checkMachine } from '../check.ts'
+import { print, printNote } from '../output.ts'
+
+interface UpFlags {
+  readonly file?: string
+  readonly nodes: number
+  readonly name: string
+  readonly image: Readonly<Record<string, string>>
+  readonly mesh: boolean
+  readonly ztunnelThreads?: number
+}
+
+const READY_POLL_MS = 100
+const SAY_AGAIN_MS = 5000
+
+/** Registers the command. */
+export function registerUp(program: Command, defaultName: string): void {
+  program
+    .command('up')
+    .description('start a mesh on this machine; runs until Ctrl-C, which removes everything it made')
+    .option('-f, --file <DIR>', 'directory or file of YAML, followed while the mesh runs')
+    .option('--nodes <N>', 'number of nodes', parseCount, 2)
+    .option('--name <NAME>', 'name of the mesh; several may run side by side', defaultName)
+    .option('--image <NAME=DIR>', 'programs of an image: a directory, also the working directory (repeatable)', collectImage, {})
+    .option('--ztunnel-threads <N>', 'threads of each ztunnel that carry connections', parseCount)
+    .option('--no-mesh', 'nodes and pods only: no proxies, no control plane')
+    .action(runUp)
+}
+
+async function runUp(flags: UpFlags): Promise<void> {
+  const startedMs = systemClock.monotonicMs()
+  const seconds = (): string => `${((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1).padStart(5)} s`
+  const tell = (sentence: string): void => printNote(`${seconds()}  ${sentence}`)
+  raiseFileLimit()
+  const missing = checkMachine().filter((one) => !one.isGood && one.isNeeded)
+  if (missing.length > 0) throw new Error(missing.map((one) => `${one.what}: ${one.wayOut}`).join('; '))
+  const stopped = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopped.abort())
+  const log = createLog({ process: 'up', levels: 'warn', destination: { write: (line: string) => printNote(line.trimEnd()) } })
+  await using mesh = await LocalMesh.start({
+    name: flags.name,
+    nodes: flags.nodes,
+    source: flags.file === undefined ? undefined : resolve(flags.file),
+    images: flags.image,
+    hasMesh: flags.mesh,
+    ...(flags.ztunnelThreads === undefined ? {} : { componentArgs: { ztunnel: ['--threads', String(flags.ztunnelThreads)] } }),
+    clock: systemClock,
+    log,
+    tell,
+  })
+  await waitReady(mesh, flags.mesh, stopped.signal, tell)
+  if (!stopped.signal.aborted) print(`mesh ${flags.name} is ready after ${seconds().trim()}; end it with Ctrl-C`)
+  await new Promise<void>((done) => {
+    if (stopped.signal.aborted) done()
+    else stopped.signal.addEventListener('abort', () => done(), { once: true })
+  })
+  tell('removing the mesh')
+}
+
+async function waitReady(mesh: LocalMesh, hasMesh: boolean, signal: AbortSignal, tell: (sentence: string) => void): Promise<void> {
+  let said = ''
+  let saidMs = 0
+  let calm = 0
+  // Twice in a row: right after the start no pod may exist yet.
+  while (!signal.aborted && calm < 2) {
+    const status = await statusOf(mesh, hasMesh)
+    const waiting = [
+      ...status.components.filter((one) => one.state !== 'running').map((one) => `${one.name} (${one.lastExit ?? one.state})`),
+      ...status.pods.filter((pod) => !pod.ready && pod.phase !== 'Succeeded').map((pod) => `pod ${pod.namespace}/${pod.name}`),
+    ]
+    calm = status.isReady ? calm + 1 : 0
+    const text = `waiting for ${waiting.slice(0, 6).join(', ')}${waiting.length > 6 ? ` and ${waiting.length - 6} more` : ''}`
+    const nowMs = systemClock.monotonicMs()
+    if (waiting.length > 0 && (text !== said || nowMs - saidMs > SAY_AGAIN_MS) && nowMs - saidMs > 1000) {
+      tell(text)
+      said = text
+      saidMs = nowMs
+    }
+    await pause(systemClock, READY_POLL_MS, signal)
+  }
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('a number from 1 is needed.')
+  return Number(text)
+}
+
+function collectImage(text: string, all: Readonly<Record<string, string>>): Record<string, string> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('NAME=DIR is needed.')
+  return { ...all, [text.slice(0, at)]: resolve(text.slice(at + 1)) }
+}

@@ -1,0 +1,30 @@
+// The weft command. One file per verb in command/; this one only puts them together and turns errors into exit codes:
+// 0 done, 1 failed, 2 wrongly called; `exec` passes on the status of what it ran.
+import { Command, CommanderError } from 'commander'
+import { registerDown } from './command/down.ts'
+import { registerUp } from './command/up.ts'
+import { DEFAULT_NAME } from './connect.ts'
+import { printNote, sentenceOf } from './output.ts'
+
+/** The whole command line. */
+export function makeProgram(): Command {
+  const program = new Command('weft')
+  program.description('a service mesh without sidecars, on one machine').version('0.1.0').exitOverride().enablePositionalOptions()
+  registerUp(program, DEFAULT_NAME)
+  registerDown(program, DEFAULT_NAME)
+  for (const command of program.commands) command.exitOverride()
+  return program
+}
+
+async function main(): Promise<void> {
+  try {
+    await makeProgram().parseAsync(process.argv)
+  } catch (error) {
+    if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2) // commander has printed it
+    printNote(`weft: ${sentenceOf(error)}`)
+    process.exit(1)
+  }
+  process.exit(process.exitCode ?? 0)
+}
+
+if (import.meta.main) await main()

@@ -1,0 +1,84 @@
+// Which processes a mesh consists of, where they run and with which settings. The only place that knows the other
+// components' flags (their settings.ts).
+import { join } from 'node:path'
+import { CLUSTER_DOMAIN, type MeshLayout, type NodeLayout, POD_CIDR, SERVICE_CIDR, SYSTEM_NAMESPACE } from './layout.ts'
+import type { MeshOptions } from './mesh.ts'
+import type { ComponentSpec } from './supervisor.ts'
+import { componentPodName } from './system-objects.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+/** Keeps idle processes small; young generations above this make the tail worse. */
+const NODE_FLAGS = ['--max-semi-space-size=8']
+
+/** Processes of the control namespace. */
+export function controlComponents(mesh: MeshLayout, options: MeshOptions): ComponentSpec[] {
+  const dns = program('runtime/dns/main.ts', ['--mesh', mesh.name], options.componentArgs?.['cluster-dns'])
+  const clusterDns: ComponentSpec = { name: 'cluster-dns', netns: mesh.controlNetns, cgroup: mesh.controlCgroup, command: dns }
+  if (!options.hasMesh) return [clusterDns]
+  const args = controlplaneArgs(mesh)
+  const command = program('controlplane/main.ts', args, options.componentArgs?.controlplane)
+  return [{ name: 'controlplane', netns: mesh.controlNetns, cgroup: mesh.controlCgroup, command }, clusterDns]
+}
+
+/** Processes of one node. */
+export function nodeComponents(mesh: MeshLayout, node: NodeLayout, options: MeshOptions): ComponentSpec[] {
+  const on = (kind: string, cgroup: string, file: string, args: readonly string[]): ComponentSpec => ({
+    name: `${kind}-${node.name}`,
+    node: node.name,
+    netns: node.netns,
+    cgroup: join(node.cgroup, cgroup),
+    command: program(file, args, options.componentArgs?.[kind]),
+  })
+  const kubeletArgs = [
+    '--mesh',
+    mesh.name,
+    '--node-index',
+    String(node.index),
+    '--images',
+    JSON.stringify(options.images),
+    `--cni=${options.hasMesh}`,
+  ]
+  const kubelet = on('kubelet', 'kubelet', 'runtime/kubelet/main.ts', kubeletArgs)
+  if (!options.hasMesh) return [kubelet]
+  return [
+    on('ztunnel', 'ztunnel', 'ztunnel/main.ts', ztunnelArgs(mesh, node)),
+    on('cni', 'agent', 'cni/main.ts', cniArgs(mesh, node)),
+    kubelet,
+  ]
+}
+
+function controlplaneArgs(mesh: MeshLayout): string[] {
+  return [
+    ['--api-socket', mesh.apiSocket],
+    ['--ca-dir', join(mesh.dir, 'ca')],
+    ['--root-cert-file', join(mesh.dir, 'root-cert.pem')],
+    ['--serving-ips', `${mesh.controlIp.v4},${mesh.controlIp.v6}`],
+    ['--cluster-domain', CLUSTER_DOMAIN],
+    ['--cidrs', [POD_CIDR.v4, POD_CIDR.v6, SERVICE_CIDR.v4, SERVICE_CIDR.v6].join(',')],
+  ].flat()
+}
+
+function cniArgs(mesh: MeshLayout, node: NodeLayout): string[] {
+  return ['--mesh-dir', mesh.dir, '--api-socket', mesh.apiSocket, '--node', node.name, '--cgroup', node.cgroup, '--bpffs-dir', node.bpfDir]
+}
+
+function ztunnelArgs(mesh: MeshLayout, node: NodeLayout): string[] {
+  return [
+    ['--xds-address', `${mesh.controlIp.v4}:15012`],
+    ['--ca-address', `${mesh.controlIp.v4}:15012`],
+    ['--root-cert', join(mesh.dir, 'root-cert.pem')],
+    ['--token', join(node.dir, 'token')],
+    ['--zds', node.zdsSocket],
+    ['--bpffs-dir', node.bpfDir],
+    ['--node', node.name],
+    ['--pod-name', componentPodName('ztunnel', node)],
+    ['--pod-namespace', SYSTEM_NAMESPACE],
+    ['--instance-ip', node.ip.v4],
+    ['--cluster-domain', CLUSTER_DOMAIN],
+    ['--dns-upstreams', `${mesh.controlIp.v4}:53`],
+  ].flat()
+}
+
+function program(file: string, args: readonly string[], more: readonly string[] = []): string[] {
+  return [process.execPath, ...NODE_FLAGS, join(ROOT, file), ...args, ...more]
+}
