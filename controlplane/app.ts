@@ -1,0 +1,193 @@
+// The control plane put together: source -> push loop -> xDS server, the CA beside it, one gRPC port for both, one HTTP port.
+import { Server, type ServerOptions } from '@grpc/grpc-js'
+import type { Server as HttpServer } from 'node:http'
+import type { Clock } from '../kit/clock.ts'
+import { success } from '../kit/error.ts'
+import type { Log } from '../kit/log.ts'
+import { Readiness } from '../kit/ready.ts'
+import type { IpAddress } from '../model/address.ts'
+import { parseIp } from '../model/address.ts'
+import { spiffeIdOf } from '../model/identity.ts'
+import type { Pod } from '../model/object.ts'
+import { DeltaServer } from '../xds/delta-server.ts'
+import { type CallerCheck, checkCaller } from './ca/caller.ts'
+import { addCertificateService } from './ca/certificate-service.ts'
+import { PodIndex } from './ca/pod-index.ts'
+import { openCa, replaceFile } from './ca/root-store.ts'
+import { ServingCertificate } from './ca/serving.ts'
+import { sign } from './ca/sign.ts'
+import { controlplaneFailure } from './errors.ts'
+import { makeHttpServer } from './http.ts'
+import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
+import { Publisher } from './push/publish.ts'
+import { PushLoop } from './push/push-loop.ts'
+import { type ControlplaneSettings, listOf } from './settings.ts'
+import type { ConfigSource } from './source/source.ts'
+import { StatusWriter } from './status/conditions.ts'
+import type { MeshNames } from './translate/mesh.ts'
+
+const GRPC_OPTIONS: ServerOptions = {
+  'grpc.max_receive_message_length': 16 * 1024 * 1024, // a reconnecting proxy names what it holds
+  'grpc.max_concurrent_streams': 256,
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 20_000,
+  // Streams are opened again, and their tokens checked again, every half hour; what proxies hold is not sent again.
+  'grpc.max_connection_age_ms': 30 * 60_000,
+  'grpc.max_connection_age_grace_ms': 10_000,
+}
+
+/** A running control plane. */
+export interface ControlplaneApp extends AsyncDisposable {
+  readonly grpcPort: number
+  readonly httpPort: number
+  readonly metrics: ControlplaneMetrics
+}
+
+/**
+ * Starts everything; resolved when the ports are open and the first resources are published.
+ * @throws CA_STORE_BROKEN, LISTEN_FAILED
+ */
+export async function startControlplane(options: {
+  readonly settings: ControlplaneSettings
+  readonly source: ConfigSource
+  readonly log: Log
+  readonly clock: Clock
+}): Promise<ControlplaneApp> {
+  const { settings, source, log, clock } = options
+  const stopped = new AbortController()
+  const readiness = new Readiness()
+  const metrics = makeMetrics()
+  const listed = readiness.await('objects')
+  const authority = await openCa({
+    dir: settings.caDir,
+    trustDomain: settings.trustDomain,
+    clock,
+    limits: { defaultTtlMs: settings.certificateLife, maxTtlMs: settings.longestCertificateLife },
+  })
+  if (settings.rootCertFile !== '') replaceFile(settings.rootCertFile, authority.rootsPem, 0o644)
+  const pods = new PodIndex()
+  const check: CallerCheck = {
+    pods,
+    trustedAccounts: new Set(listOf(settings.trustedNodeAccounts)),
+    reviewToken: (token, audience) => source.reviewToken(token, audience),
+  }
+  const publisher = new Publisher()
+  const xds = makeXdsServer(publisher, check, metrics, log.scope('xds'), clock)
+  const loop = new PushLoop({
+    source,
+    names: namesOf(settings),
+    publisher,
+    server: xds,
+    status: new StatusWriter({ source, log: log.scope('status'), clock }),
+    metrics,
+    log: log.scope('push'),
+    clock,
+  })
+  source.onChange((event) => {
+    pods.apply(event)
+    loop.kick()
+  })
+  const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds), log: log.scope('http') })
+  const httpPort = await listenHttp(http, settings.metricsListen)
+  await source.start(stopped.signal)
+  pods.fill(source.objects('pods') as Iterable<Pod>)
+  loop.run()
+  const signOptions = { ...check, authority: () => authority, trustDomain: settings.trustDomain, log: log.scope('audit') }
+  const grpc = new Server(GRPC_OPTIONS)
+  xds.addTo(grpc)
+  addCertificateService(grpc, {
+    sign: (request) => sign(request, signOptions),
+    onAnswer: (isIssued) => metrics.certificates.inc({ result: isIssued ? 'issued' : 'refused' }),
+    log: log.scope('audit'),
+    clock,
+  })
+  const serving = new ServingCertificate({
+    authority: () => authority,
+    id: spiffeIdOf({ trustDomain: settings.trustDomain, namespace: settings.rootNamespace, serviceAccount: 'controlplane' }),
+    dnsNames: listOf(settings.servingNames),
+    ips: addressesOf(settings.servingIps),
+    log: log.scope('ca'),
+    clock,
+  })
+  await serving.start()
+  const grpcPort = await listenGrpc(grpc, settings.listen, serving)
+  listed[Symbol.dispose]()
+  log.info('control plane ready', { grpcPort, httpPort })
+  return {
+    grpcPort,
+    httpPort,
+    metrics,
+    async [Symbol.asyncDispose]() {
+      stopped.abort()
+      loop[Symbol.dispose]()
+      serving[Symbol.dispose]()
+      xds.close()
+      http.closeAllConnections()
+      await new Promise<void>((resolve) => http.close(() => resolve()))
+      grpc.forceShutdown()
+    },
+  }
+}
+
+function makeXdsServer(publisher: Publisher, check: CallerCheck, metrics: ControlplaneMetrics, log: Log, clock: Clock): DeltaServer {
+  return new DeltaServer({
+    source: publisher.store,
+    log,
+    clock,
+    async authenticate(token) {
+      const caller = await checkCaller(token, check)
+      if (!caller.ok) return caller
+      const { namespace, podName, podUid, node } = caller.value
+      return success({ key: podUid, label: `${namespace}/${podName} on ${node}` })
+    },
+    onRefusal: (_client, type) => metrics.refusals.inc({ type }),
+    onClients: (count) => metrics.clients.set(count),
+    onPush(type, _upserts, _removes, bytes) {
+      metrics.pushes.inc({ type })
+      metrics.pushBytes.inc({ type }, bytes)
+    },
+  })
+}
+
+function namesOf(settings: ControlplaneSettings): MeshNames {
+  const { clusterId, network, trustDomain, clusterDomain, rootNamespace } = settings
+  return { clusterId, network, trustDomain, clusterDomain, rootNamespace, cidrs: listOf(settings.cidrs) }
+}
+
+function addressesOf(text: string): readonly IpAddress[] {
+  return listOf(text)
+    .map(parseIp)
+    .filter((ip) => ip !== undefined)
+}
+
+function debugPages(publisher: Publisher, xds: DeltaServer): Readonly<Record<string, () => unknown>> {
+  return {
+    clients: () => ({ revision: publisher.store.revision, clients: xds.clients() }),
+    resources: () =>
+      publisher.store.typeUrls.map((typeUrl) => ({
+        typeUrl,
+        resources: [...publisher.store.snapshot(typeUrl)].map(([name, { version, bytes }]) => ({ name, version, bytes: bytes.length })),
+      })),
+  }
+}
+
+function listenGrpc(server: Server, address: string, serving: ServingCertificate): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, serving.credentials, (error, port) => {
+      if (error === null) resolve(port)
+      else reject(controlplaneFailure('LISTEN_FAILED', { address }, error))
+    })
+  })
+}
+
+function listenHttp(server: HttpServer, address: string): Promise<number> {
+  const found = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address)
+  if (found === null) throw controlplaneFailure('LISTEN_FAILED', { address })
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => reject(controlplaneFailure('LISTEN_FAILED', { address }, error)))
+    server.listen({ host: found[1], port: Number(found[2]) }, () => {
+      const bound = server.address()
+      resolve(typeof bound === 'object' && bound !== null ? bound.port : 0)
+    })
+  })
+}

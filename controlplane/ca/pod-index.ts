@@ -1,0 +1,76 @@
+// Pods by name, and which identities run on which node: what the CA asks before it signs. Brought up to date with every event,
+// so that issuing stops as soon as the last pod of an identity has left a node.
+import type { ObjectEvent, Pod } from '../../model/object.ts'
+
+/** A live index of pods. */
+export class PodIndex {
+  readonly #pods = new Map<string, Pod>()
+  readonly #identities = new Map<string, Set<string>>() // `node namespace/account` -> pods that run there
+
+  /** Takes the first list. */
+  fill(pods: Iterable<Pod>): void {
+    for (const pod of pods) this.#put(pod)
+  }
+
+  /** Takes one event; other kinds are ignored. */
+  apply(event: ObjectEvent): void {
+    if (event.object.kind !== 'Pod') return
+    this.#remove(event.object as Pod)
+    if (event.type !== 'DELETED') this.#put(event.object as Pod)
+  }
+
+  get(namespace: string, name: string): Pod | undefined {
+    return this.#pods.get(`${namespace}/${name}`)
+  }
+
+  /** Whether a pod with this account runs (or is being started or ended) on the node. */
+  runsOn(node: string, namespace: string, serviceAccount: string): boolean {
+    return (this.#identities.get(identityKey(node, namespace, serviceAccount))?.size ?? 0) > 0
+  }
+
+  #put(pod: Pod): void {
+    const key = keyOf(pod)
+    this.#remove(pod)
+    this.#pods.set(key, pod)
+    const identity = identityOf(pod)
+    if (identity === undefined) return
+    const found = this.#identities.get(identity)
+    if (found === undefined) this.#identities.set(identity, new Set([key]))
+    else found.add(key)
+  }
+
+  #remove(pod: Pod): void {
+    const key = keyOf(pod)
+    const old = this.#pods.get(key)
+    if (old === undefined) return
+    this.#pods.delete(key)
+    const identity = identityOf(old)
+    const found = identity === undefined ? undefined : this.#identities.get(identity)
+    found?.delete(key)
+    if (identity !== undefined && found?.size === 0) this.#identities.delete(identity)
+  }
+}
+
+/** Account of a pod. */
+export function serviceAccountOf(pod: Pod): string {
+  return pod.spec?.serviceAccountName ?? 'default'
+}
+
+/** Whether the pod's processes have ended for good. */
+export function hasEnded(pod: Pod): boolean {
+  return pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded'
+}
+
+function keyOf(pod: Pod): string {
+  return `${pod.metadata.namespace ?? ''}/${pod.metadata.name}`
+}
+
+function identityOf(pod: Pod): string | undefined {
+  const node = pod.spec?.nodeName ?? ''
+  if (node === '' || hasEnded(pod)) return undefined
+  return identityKey(node, pod.metadata.namespace ?? '', serviceAccountOf(pod))
+}
+
+function identityKey(node: string, namespace: string, serviceAccount: string): string {
+  return `${node} ${namespace}/${serviceAccount}`
+}

@@ -1,0 +1,93 @@
+// Decides about one certificate request and signs it: identity comes from the caller's node, never from the request.
+// Every decision is one audit line; the caller of a refused request learns nothing but that it is refused.
+import type { CertificateAuthority } from '../../certs/ca.ts'
+import { checkCsr } from '../../certs/csr.ts'
+import { parseWorkloadId } from '../../certs/spiffe.ts'
+import { faults, messageOf, type Result, success } from '../../kit/error.ts'
+import type { Log } from '../../kit/log.ts'
+import { type Identity, type SpiffeId, spiffeIdOf } from '../../model/identity.ts'
+import { type CallerCheck, checkCaller, type NodeCaller } from './caller.ts'
+
+/** A request as it came in. */
+export interface SignRequest {
+  readonly token: string | undefined
+  readonly csrPem: string
+  /** SPIFFE ID that a node proxy asks for on behalf of a pod; undefined = its own. */
+  readonly impersonated: string | undefined
+  /** 0 or less = the default. */
+  readonly lifeMs: number
+  readonly peer: string
+}
+
+/** What signing needs. */
+export interface SignOptions extends CallerCheck {
+  readonly authority: () => CertificateAuthority
+  readonly trustDomain: string
+  readonly log: Log
+}
+
+/** Leaf, intermediates, and as the last entry the roots. */
+export type SignedChain = readonly string[]
+
+/** @returns the chain, or undefined when refused. Never rejects. */
+export async function sign(request: SignRequest, options: SignOptions): Promise<SignedChain | undefined> {
+  const audit: Record<string, unknown> = { peer: request.peer, asked: request.impersonated?.slice(0, 512) }
+  try {
+    const decision = await decide(request, options, audit)
+    if (decision.ok) {
+      const chain = await issue(decision.value, request, options, audit)
+      options.log.info('certificate issued', audit)
+      return chain
+    }
+    options.log.warn('certificate refused', { ...audit, reason: decision.errors.join('; ') })
+  } catch (error) {
+    options.log.error('certificate could not be issued', { ...audit, error: messageOf(error) })
+  }
+  return undefined
+}
+
+interface Decision {
+  readonly id: SpiffeId
+  readonly publicKey: Uint8Array
+}
+
+async function decide(request: SignRequest, options: SignOptions, audit: Record<string, unknown>): Promise<Result<Decision>> {
+  if (request.token === undefined) return faults('no bearer token')
+  const caller = await checkCaller(request.token, options)
+  if (!caller.ok) return caller
+  const { namespace, serviceAccount, podName, podUid, node } = caller.value
+  Object.assign(audit, { caller: `${namespace}/${podName}`, callerAccount: serviceAccount, callerUid: podUid, node })
+  const identity = identityFor(request.impersonated, caller.value, options)
+  if (!identity.ok) return identity
+  const id = spiffeIdOf(identity.value)
+  audit.id = id
+  const csr = await checkCsr(request.csrPem)
+  if (!csr.ok) return csr
+  // Asked again: the pod may have gone while the token and the request were checked.
+  if (!runsOnNode(identity.value, caller.value, options)) return faults('the last pod of the identity has just left the node')
+  return success({ id, publicKey: csr.value.publicKey })
+}
+
+function identityFor(text: string | undefined, caller: NodeCaller, options: SignOptions): Result<Identity> {
+  if (text === undefined) {
+    const { namespace, serviceAccount } = caller
+    return success({ trustDomain: options.trustDomain, namespace, serviceAccount })
+  }
+  const identity = parseWorkloadId(text)
+  if (!identity.ok) return identity
+  if (identity.value.trustDomain !== options.trustDomain) return faults('the identity is of another trust domain')
+  if (!runsOnNode(identity.value, caller, options)) return faults(`no pod of the identity runs on node ${caller.node}`)
+  return identity
+}
+
+function runsOnNode({ namespace, serviceAccount }: Identity, { node }: NodeCaller, { pods }: SignOptions): boolean {
+  return pods.runsOn(node, namespace, serviceAccount)
+}
+
+async function issue(decision: Decision, request: SignRequest, options: SignOptions, audit: Record<string, unknown>): Promise<SignedChain> {
+  // The authority clamps the life.
+  const issued = await options.authority().issue({ publicKey: decision.publicKey, id: decision.id, ttlMs: request.lifeMs })
+  audit.notAfter = issued.notAfter.toISOString()
+  audit.serial = issued.serial
+  return [...issued.chainPem, issued.rootsPem]
+}

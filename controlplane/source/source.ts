@@ -1,0 +1,32 @@
+// Where the control plane's objects come from, whatever holds them: the local runtime's store here, Kubernetes elsewhere.
+import type { MeshObject, ObjectEvent, TokenReviewStatus } from '../../model/object.ts'
+
+/** Kinds that the control plane reads, as lower-case plurals. */
+export const SOURCE_KINDS = [
+  'pods',
+  'namespaces',
+  'nodes',
+  'services',
+  'endpointslices',
+  'gateways',
+  'authorizationpolicies',
+  'peerauthentications',
+  'servicecidrs',
+] as const
+
+/** One of SOURCE_KINDS. */
+export type SourceKind = (typeof SOURCE_KINDS)[number]
+
+/** A live copy of the objects. It is never emptied by a lost connection: old objects stay until newer ones are known. */
+export interface ConfigSource {
+  /** Resolved when every kind has been listed once; runs until `signal` aborts. */
+  start(signal: AbortSignal): Promise<void>
+  /** Current objects; an object is never changed in place. */
+  objects(kind: SourceKind): Iterable<MeshObject>
+  /** Called for every change after the first list, in order. */
+  onChange(listener: (event: ObjectEvent) => void): void
+  /** Whose token this is, and whether it is good for the audience. Rejects only when nobody can be asked. */
+  reviewToken(token: string, audience: string): Promise<TokenReviewStatus>
+  /** Merges into an object's status. Rejects when the object is gone or was changed meanwhile. */
+  patchStatus(kind: SourceKind, namespace: string | undefined, name: string, status: object): Promise<void>
+}

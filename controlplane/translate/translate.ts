@@ -1,0 +1,196 @@
+// All objects of one moment -> all resources of the proxies. Deterministic: the same objects give the same resources. What did
+// not change since the last run is taken over by reference, so a run costs a look-up per pod, not an encoding.
+import type { Cidr } from '../../model/address.ts'
+import type { AuthorizationPolicy, EndpointSlice, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
+import { SERVICE_NAME_LABEL } from '../../model/object.ts'
+import type { Authorization } from '../../model/policy.ts'
+import { type Service, serviceKeyOf } from '../../model/service.ts'
+import type { PortPair, ServiceKey, Workload } from '../../model/workload.ts'
+import { type PolicyOutcome, type PolicyTranslation, translateAuthorization } from './authorization.ts'
+import { type Membership, type SliceTranslation, translateSlice } from './endpoint-slice.ts'
+import { labelsMatch, type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from './mesh.ts'
+import { translateNetworks } from './networks.ts'
+import { type PeerAuthenticationView, translatePeerAuthentications } from './peer-authentication.ts'
+import { podToWorkload, uidOf } from './pod.ts'
+import { isModelled, serviceToModel } from './service.ts'
+import { indexWaypoints, waypointOf } from './waypoint.ts'
+
+/** Everything that is published, and what is to be said about the objects. */
+export interface Translation {
+  readonly workloads: ReadonlyMap<string, Workload>
+  readonly services: ReadonlyMap<ServiceKey, Service>
+  /** By `namespace/name`. */
+  readonly policies: ReadonlyMap<string, Authorization>
+  readonly networks: readonly Cidr[]
+  readonly outcomes: ReadonlyMap<AuthorizationPolicy, PolicyOutcome>
+  readonly faults: readonly ObjectFault[]
+}
+
+interface Memo<T> {
+  readonly inputs: readonly unknown[]
+  readonly value: T
+  readonly faults: readonly ObjectFault[]
+}
+
+/** Translates again and again. Keeps what it made per object (dropped with the object). */
+export class Translator {
+  readonly #names: MeshNames
+  #memos = new Map<object, Memo<unknown>>()
+  #next = new Map<object, Memo<unknown>>() // memos used in the run under way; the others are dropped after it
+
+  constructor(names: MeshNames) {
+    this.#names = names
+  }
+
+  /** One run. */
+  translate(world: World): Translation {
+    const names = this.#names
+    const faults: ObjectFault[] = []
+    const namespaces = new Map<string, Namespace>()
+    for (const namespace of world.namespaces) namespaces.set(namespace.metadata.name, namespace)
+    const nodes = new Map<string, Node>()
+    for (const node of world.nodes) nodes.set(node.metadata.name, node)
+    const waypoints = indexWaypoints(world.gateways)
+    const { services, byName } = this.#services(world, namespaces, waypoints, faults)
+    const { memberships, bare } = this.#slices(world, byName, faults)
+    const peers = translatePeerAuthentications(world.peerAuthentications, names, faults)
+    const { policies, selecting, outcomes } = this.#policies(world, faults)
+    for (const policy of peers.policies) policies.set(`${policy.namespace}/${policy.name}`, policy)
+    const workloads = new Map<string, Workload>()
+    for (const pod of world.pods) {
+      const namespace = namespaces.get(namespaceOf(pod))
+      const node = nodes.get(pod.spec?.nodeName ?? '')
+      const waypoint = waypointOf(pod, namespace, 'workload', waypoints, names)
+      const references = policyReferences(pod, selecting, peers, names, world.settling)
+      const members = memberships.get(`${namespaceOf(pod)}/${pod.metadata.name}`) ?? []
+      const inputs = [namespace, node, waypoint?.kind === 'hostname' ? waypoint.hostname : '', references.join(), ...members]
+      const workload = this.#memo(pod, inputs, faults, (own) =>
+        podToWorkload(pod, { namespace, node, waypoint, policies: references, services: mergePorts(members) }, names, noteFor(pod, own)),
+      )
+      if (workload !== undefined) workloads.set(workload.uid, workload)
+    }
+    for (const workload of bare) workloads.set(workload.uid, workload)
+    const networks = translateNetworks(world.nodes, world.serviceCidrs, names, faults)
+    this.#memos = this.#next
+    this.#next = new Map()
+    return { workloads, services, policies, networks, outcomes, faults }
+  }
+
+  #services(
+    world: World,
+    namespaces: ReadonlyMap<string, Namespace>,
+    waypoints: ReturnType<typeof indexWaypoints>,
+    faults: ObjectFault[],
+  ): { services: Map<ServiceKey, Service>; byName: Map<string, KubeService> } {
+    const services = new Map<ServiceKey, Service>()
+    const byName = new Map<string, KubeService>()
+    for (const service of world.services) {
+      if (!isModelled(service)) continue
+      const namespace = namespaces.get(namespaceOf(service))
+      const waypoint = waypointOf(service, namespace, 'service', waypoints, this.#names)
+      byName.set(`${namespaceOf(service)}/${service.metadata.name}`, service)
+      const inputs = [namespace, waypoint?.kind === 'hostname' ? waypoint.hostname : '']
+      const model = this.#memo(service, inputs, faults, (own) =>
+        serviceToModel(service, namespace, waypoint, this.#names, noteFor(service, own)),
+      )
+      services.set(serviceKeyOf(model), model)
+    }
+    return { services, byName }
+  }
+
+  #slices(
+    world: World,
+    services: ReadonlyMap<string, KubeService>,
+    faults: ObjectFault[],
+  ): { memberships: Map<string, Membership[]>; bare: Workload[] } {
+    const memberships = new Map<string, Membership[]>()
+    const bare: Workload[] = []
+    for (const slice of sortedByName(world.endpointSlices)) {
+      const service = services.get(`${namespaceOf(slice)}/${slice.metadata.labels?.[SERVICE_NAME_LABEL] ?? ''}`)
+      if (service === undefined) continue // it comes with the service, or never
+      const translation: SliceTranslation = this.#memo(slice, [service], faults, (own) =>
+        translateSlice(slice, service, this.#names, noteFor(slice, own)),
+      )
+      for (const [key, membership] of translation.pods) {
+        const list = memberships.get(key)
+        if (list === undefined) memberships.set(key, [membership])
+        else list.push(membership)
+      }
+      bare.push(...translation.workloads)
+    }
+    return { memberships, bare }
+  }
+
+  #policies(
+    world: World,
+    faults: ObjectFault[],
+  ): {
+    policies: Map<string, Authorization>
+    selecting: Map<string, AuthorizationPolicy[]>
+    outcomes: Map<AuthorizationPolicy, PolicyOutcome>
+  } {
+    const policies = new Map<string, Authorization>()
+    const selecting = new Map<string, AuthorizationPolicy[]>()
+    const outcomes = new Map<AuthorizationPolicy, PolicyOutcome>()
+    for (const object of world.authorizationPolicies) {
+      const { policy, outcome }: PolicyTranslation = this.#memo(object, [], faults, (own) =>
+        translateAuthorization(object, this.#names, noteFor(object, own)),
+      )
+      if (outcome !== undefined) outcomes.set(object, outcome)
+      if (policy === undefined) continue
+      policies.set(`${policy.namespace}/${policy.name}`, policy)
+      if (policy.scope !== 'WORKLOAD_SELECTOR') continue
+      const list = selecting.get(policy.namespace)
+      if (list === undefined) selecting.set(policy.namespace, [object])
+      else list.push(object)
+    }
+    return { policies, selecting, outcomes }
+  }
+
+  #memo<T>(object: object, inputs: readonly unknown[], faults: ObjectFault[], make: (faults: ObjectFault[]) => T): T {
+    let memo = this.#memos.get(object) as Memo<T> | undefined
+    if (memo === undefined || memo.inputs.length !== inputs.length || !memo.inputs.every((input, i) => input === inputs[i])) {
+      const own: ObjectFault[] = []
+      memo = { inputs, value: make(own), faults: own }
+    }
+    this.#next.set(object, memo)
+    faults.push(...memo.faults)
+    return memo.value
+  }
+}
+
+/** Selector policies that apply to a pod: of its namespace and of the root namespace; then those of mTLS. Sorted. */
+function policyReferences(
+  pod: Pod,
+  selecting: ReadonlyMap<string, readonly AuthorizationPolicy[]>,
+  peers: PeerAuthenticationView,
+  names: MeshNames,
+  settling: ReadonlySet<string>,
+): readonly string[] {
+  const namespace = namespaceOf(pod)
+  const places = namespace === names.rootNamespace ? [namespace] : [namespace, names.rootNamespace]
+  const { labels } = pod.metadata
+  const references = places.flatMap((place) =>
+    (selecting.get(place) ?? [])
+      .filter((policy) => labelsMatch(policy.spec?.selector?.matchLabels ?? {}, labels))
+      .map((policy) => `${place}/${policy.metadata.name}`),
+  )
+  // Nodes that have not heard of the pod's enrolment yet still send it plaintext: STRICT waits for them.
+  if (!settling.has(uidOf(pod, names))) references.push(...peers.referencesFor(namespace, labels))
+  return references.sort()
+}
+
+function mergePorts(members: readonly Membership[]): ReadonlyMap<ServiceKey, readonly PortPair[]> {
+  const services = new Map<ServiceKey, PortPair[]>()
+  for (const { serviceKey, ports } of members) {
+    const list = services.get(serviceKey) ?? []
+    services.set(serviceKey, list)
+    // A dual-stack service has a slice per family that say the same.
+    for (const pair of ports) if (!list.some((known) => known.servicePort === pair.servicePort)) list.push(pair)
+  }
+  return services
+}
+
+function sortedByName(slices: Iterable<EndpointSlice>): EndpointSlice[] {
+  return [...slices].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+}
