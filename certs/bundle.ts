@@ -1,54 +1,73 @@
-// Trust bundles: the root certificates of each trust domain. A domain without roots is distrusted as a whole, and the
-// roots of one domain never vouch for another (SPIFFE_Trust_Domain_and_Bundle.md §4).
-import { createHash, X509Certificate } from 'node:crypto'
+// Trust bundles: the roots of each trust domain. A peer is checked against the roots of its own domain only, never against
+// the union; a domain without roots is trusted by nobody. Follows SPIFFE_Trust_Domain_and_Bundle.md §4.
+import { X509Certificate } from 'node:crypto'
 import { faults, messageOf, success } from '../kit/error.ts'
 import type { Result } from '../kit/error.ts'
-import { derBlocks } from './x509.ts'
+import { formatPem, parsePem } from './pem.ts'
+import { isTrustDomain } from './spiffe.ts'
 
-/** Roots by trust domain. Immutable: a change is a new bundle. */
+/** A certificate as OpenSSL reads it. */
+export type X509 = X509Certificate
+
+/** Roots by trust domain. Immutable; a changed bundle is a new object. */
 export interface TrustBundle {
-  readonly roots: ReadonlyMap<string, readonly X509Certificate[]>
-  /** PEM of one domain's roots, or of all (for `ca` of a TLS context; which domain a chain ended in is checked after). */
+  readonly roots: ReadonlyMap<string, readonly X509[]>
+  /** PEM of one domain's roots, or of all (as `ca` of a TLS context). Empty text = nobody is trusted. */
   pem(trustDomain?: string): string
-  /** The domain whose root this is, by SHA-256 of the DER; undefined = nobody's. */
-  domainOfRoot(der: Uint8Array): string | undefined
 }
 
-const LARGEST_BUNDLE_BYTES = 1024 * 1024
-const MOST_ROOTS = 64
-
-/** @returns a bundle of the given roots. */
-export function makeBundle(roots: ReadonlyMap<string, readonly X509Certificate[]>): TrustBundle {
-  const domains = new Map<string, string>()
-  for (const [domain, list] of roots) for (const root of list) domains.set(fingerprint(root.raw), domain)
-  return {
-    roots,
-    pem: (trustDomain) => {
-      const chosen = trustDomain === undefined ? [...roots.values()].flat() : (roots.get(trustDomain) ?? [])
-      return chosen.map((root) => root.toString()).join('')
-    },
-    domainOfRoot: (der) => domains.get(fingerprint(der)),
-  }
-}
+const MOST_CERTIFICATES = 256
 
 /**
- * Reads the roots of one trust domain.
- * @param pem one or more certificates; each must be a CA certificate
- * @returns the bundle (possibly without roots: then everything of the domain is refused), or the faults found
+ * Reads the roots of one trust domain. Empty text is an empty bundle: everything of that domain is then distrusted.
+ * @param pem CA certificates; anything else is a fault
  */
 export function parseBundle(pem: string, trustDomain: string): Result<TrustBundle> {
-  if (pem.length > LARGEST_BUNDLE_BYTES) return faults(`trust bundle: larger than ${LARGEST_BUNDLE_BYTES} bytes`)
-  try {
-    const list = derBlocks(pem).map((der) => new X509Certificate(der))
-    if (list.length > MOST_ROOTS) return faults(`trust bundle: more than ${MOST_ROOTS} certificates`)
-    const wrong = list.findIndex((root) => !root.ca)
-    if (wrong >= 0) return faults(`trust bundle: certificate ${wrong + 1} is not a CA certificate`)
-    return success(makeBundle(new Map([[trustDomain, list]])))
-  } catch (error) {
-    return faults(`trust bundle: ${messageOf(error)}`)
-  }
+  if (!isTrustDomain(trustDomain)) return faults(`trust bundle: ${JSON.stringify(trustDomain.slice(0, 64))} is not a trust domain`)
+  const roots = parseRoots(pem)
+  return roots.ok ? makeBundle([[trustDomain, roots.value]]) : roots
 }
 
-function fingerprint(der: Uint8Array): string {
-  return createHash('sha256').update(der).digest('hex')
+/** A bundle of the given roots; a domain that is named twice is a fault, else one list would silently replace the other. */
+export function makeBundle(entries: Iterable<readonly [trustDomain: string, roots: readonly X509[]]>): Result<TrustBundle> {
+  const roots = new Map<string, readonly X509[]>()
+  for (const [trustDomain, list] of entries) {
+    if (roots.has(trustDomain)) return faults(`trust bundle: ${trustDomain} is named twice`)
+    roots.set(trustDomain, list)
+  }
+  return success({
+    roots,
+    pem: (trustDomain) => formatCertificates(trustDomain === undefined ? [...roots.values()].flat() : (roots.get(trustDomain) ?? [])),
+  })
+}
+
+/** The CA certificates of PEM text, each once. */
+export function parseRoots(pem: string): Result<readonly X509[]> {
+  const certificates = parseCertificates(pem)
+  if (!certificates.ok) return certificates
+  const wrong = certificates.value.findIndex((root) => !root.ca)
+  if (wrong >= 0) return faults(`certificate ${wrong + 1} is not a CA certificate`)
+  return success([...new Map(certificates.value.map((root) => [root.fingerprint256, root])).values()])
+}
+
+/** All certificates of PEM text, in order; any other block is a fault. */
+export function parseCertificates(pem: string): Result<readonly X509[]> {
+  const blocks = parsePem(pem)
+  if (!blocks.ok) return blocks
+  if (blocks.value.length > MOST_CERTIFICATES) return faults(`more than ${MOST_CERTIFICATES} certificates`)
+  const certificates: X509[] = []
+  for (const { label, der } of blocks.value) {
+    if (label !== 'CERTIFICATE') return faults(`a ${label} block where certificates are expected`)
+    try {
+      certificates.push(new X509Certificate(der))
+    } catch (error) {
+      return faults(`certificate ${certificates.length + 1}: ${messageOf(error)}`)
+    }
+  }
+  return success(certificates)
+}
+
+/** PEM of certificates, in order. */
+export function formatCertificates(certificates: readonly X509[]): string {
+  return certificates.map((certificate) => formatPem('CERTIFICATE', certificate.raw)).join('')
 }

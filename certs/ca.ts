@@ -1,206 +1,228 @@
-// The certificate authority's rules: what a certificate of the mesh looks like and how long it lives. Who may have one is
-// decided by the control plane. Signing is WebCrypto's; follows istio/istio:security/pkg/pki/util/generate_cert.go.
-import { randomBytes, webcrypto, X509Certificate } from 'node:crypto'
+// The certificate authority: a root or an intermediate that signs what its caller has authorised. It takes a public key and
+// the names that the caller decided on; nothing of a request but the key ever reaches a certificate.
+// Rules: X509-SVID.md §4-§5, istio/istio:security/pkg/pki/util. Used by controlplane/ca and by tests.
+import './x509.ts' // first: the library wants Reflect metadata when it loads
+import { randomBytes, webcrypto } from 'node:crypto'
+import * as x509 from '@peculiar/x509'
 import type { Clock } from '../kit/clock.ts'
-import { failures } from '../kit/error.ts'
+import { parseIp } from '../model/address.ts'
 import type { SpiffeId } from '../model/identity.ts'
-import { derBlocks, MESH_KEY_ALGORITHM, x509Library } from './x509.ts'
+import { readAuthority } from './authority.ts'
+import type { Authority } from './authority.ts'
+import { formatCertificates } from './bundle.ts'
+import { certsFailure } from './errors.ts'
+import { parsePublicKey } from './key.ts'
+import type { SigningAlgorithm } from './key.ts'
+import { formatPem } from './pem.ts'
+import { isTrustDomain, parseSpiffeId } from './spiffe.ts'
 
-/** What is to be certified: a SPIFFE ID, or the DNS names and addresses of a server of the control plane. */
-export type CertificateSubject =
-  | { readonly kind: 'workload'; readonly id: SpiffeId }
-  | { readonly kind: 'server'; readonly id: SpiffeId; readonly dnsNames: readonly string[]; readonly ips: readonly string[] }
+const HOUR_MS = 3_600_000
+/** How long a leaf lives when nothing is asked for, and at most unless configured otherwise. */
+export const DEFAULT_TTL_MS = 24 * HOUR_MS
+const ROOT_LIFE_MS = 10 * 365 * 24 * HOUR_MS
+/** Leaves are valid a little before now, for clocks that are behind; short-lived ones less, so that half their life is ahead. */
+const LONGEST_BACKDATE_MS = 120_000
+const BACKDATE_SHARE = 1 / 4
+/** 126 random bits in a positive INTEGER of 16 bytes (RFC 5280 §4.1.2.2 asks for ≤ 20, CAs for ≥ 64 random bits). */
+const SERIAL_BYTES = 16
+const DNS_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/
 
-/** A signed certificate: leaf first, then intermediates; the roots apart. Times in Unix ms. */
+/** Whom a certificate is for: a workload (both TLS roles), or a server known by names and addresses (server role only). */
+export type CertificateNames =
+  | { readonly id: SpiffeId; readonly dns?: never; readonly ips?: never }
+  | { readonly id?: never; readonly dns: readonly string[]; readonly ips?: readonly string[] }
+
+/** A request that the caller has authorised. */
+export type IssueRequest = CertificateNames & {
+  /** SubjectPublicKeyInfo (DER), as checkCsr returns it. */
+  readonly publicKey: Uint8Array
+  /** Wished-for life; 0 or absent = the default; clamped to the maximum and to the end of the CA's own certificates. */
+  readonly ttlMs?: number
+}
+
+/** An issued certificate. `chainPem`: leaf first, then the intermediates, without the root. */
 export interface IssuedCertificate {
   readonly chainPem: readonly string[]
   readonly rootsPem: string
-  readonly notBefore: number
-  readonly notAfter: number
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** Lower-case hex. */
+  readonly serial: string
 }
 
-/** The CA as PEM: its own certificate first, intermediates above it after; `rootsPem` may hold several roots. */
+/** Life of leaves. Defaults: 24 h both. */
+export interface CaLimits {
+  readonly defaultTtlMs?: number
+  readonly maxTtlMs?: number
+}
+
+/** PEM that a CA is made from; `certChainPem` begins with the signing certificate. */
 export interface CaMaterial {
   readonly certChainPem: string
   readonly keyPem: string
+  /** All roots to distribute: the own one, and others during a rotation. */
   readonly rootsPem: string
 }
 
-/** Errors of certs/. */
-export const CERT_ERRORS = {
-  CA_UNUSABLE: {
-    source: 'internal',
-    retry: 'no',
-    message: 'the CA certificate or key cannot be used',
-    hint: 'give ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem of one ECDSA CA',
-  },
-  CA_EXPIRED: { source: 'internal', retry: 'no', message: 'the CA certificate has expired', hint: 'replace the CA certificate' },
-} as const
-
-const DAY_MS = 24 * 3_600_000
-const ROOT_LIFE_MS = 3650 * DAY_MS
-const BACKDATE_MS = 2 * 60_000 // clocks of nodes differ
-const SHORTEST_LIFE_MS = 60_000
-/** Life of a certificate when none is asked for. */
-export const DEFAULT_CERTIFICATE_LIFE_MS = DAY_MS
-/** Nobody gets a longer life, whatever is asked for. */
-export const LONGEST_CERTIFICATE_LIFE_MS = 90 * DAY_MS
-
-const certFailure = failures(CERT_ERRORS)
-
-/** Signs certificates with one CA key, which is held in memory only. */
+/** Signs leaf certificates. Immutable: a changed root or intermediate is a new object. */
 export class CertificateAuthority {
+  readonly trustDomain: string
   readonly rootsPem: string
-  readonly material: CaMaterial
-  readonly #key: CryptoKey
-  readonly #certificate: X509Certificate
-  readonly #intermediates: readonly string[]
+  readonly #authority: Authority
   readonly #clock: Clock
+  readonly #limits: Required<CaLimits>
+  readonly #intermediatesPem: readonly string[]
 
-  private constructor(material: CaMaterial, key: CryptoKey, clock: Clock) {
-    const chain = derBlocks(material.certChainPem).map((der) => new X509Certificate(der))
-    const [own] = chain
-    if (own?.ca !== true) throw certFailure('CA_UNUSABLE', { reason: 'the first certificate is not a CA' })
-    this.material = material
-    this.rootsPem = material.rootsPem
-    this.#key = key
-    this.#certificate = own
-    // A self-signed root is not sent: peers have it, and a chain must end before it.
-    this.#intermediates = chain
-      .filter((certificate) => certificate.subject !== certificate.issuer)
-      .map((certificate) => certificate.toString())
-    this.#clock = clock
-  }
-
-  /** Makes a new root. @param options.trustDomain its ID has no path, as a signing certificate's must not */
-  static async selfSigned(options: {
-    readonly trustDomain: string
-    readonly clock: Clock
-    readonly lifeMs?: number
-  }): Promise<CertificateAuthority> {
-    const x509 = x509Library()
-    const keys = await webcrypto.subtle.generateKey(MESH_KEY_ALGORITHM, true, ['sign', 'verify'])
-    const now = options.clock.nowMs()
-    const root = await x509.X509CertificateGenerator.createSelfSigned({
-      name: `O=${options.trustDomain}`,
-      keys,
-      signingAlgorithm: MESH_KEY_ALGORITHM,
-      serialNumber: newSerial(),
-      notBefore: new Date(now - BACKDATE_MS),
-      notAfter: new Date(now + (options.lifeMs ?? ROOT_LIFE_MS)),
-      extensions: [
-        new x509.BasicConstraintsExtension(true, undefined, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-        new x509.SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${options.trustDomain}` }]),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      ],
-    })
-    const pem = `${root.toString('pem')}\n`
-    const keyPem = x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY')
-    return CertificateAuthority.fromPem({ certChainPem: pem, keyPem, rootsPem: pem }, options.clock)
+  private constructor(authority: Authority, options: { trustDomain: string; clock: Clock; limits?: CaLimits }) {
+    this.trustDomain = options.trustDomain
+    this.rootsPem = formatCertificates(authority.roots)
+    this.#authority = authority
+    this.#clock = options.clock
+    const { maxTtlMs = DEFAULT_TTL_MS, defaultTtlMs = DEFAULT_TTL_MS } = options.limits ?? {}
+    this.#limits = { maxTtlMs, defaultTtlMs: Math.min(defaultTtlMs, maxTtlMs) }
+    this.#intermediatesPem = authority.intermediates.map((one) => formatCertificates([one]))
   }
 
   /**
-   * Uses a given root or intermediate (as PKCS#8 PEM, ECDSA P-256 or P-384).
-   * @throws MeshError CA_UNUSABLE (unreadable, no CA, key of another certificate), CA_EXPIRED
+   * Takes a root or an intermediate (ECDSA P-256 or P-384, RSA).
+   * @throws MeshError CA_UNUSABLE (key and certificate do not belong together, a broken chain, no CA, another trust domain), CA_EXPIRED
    */
-  static async fromPem(material: CaMaterial, clock: Clock): Promise<CertificateAuthority> {
-    const authority = new CertificateAuthority(material, await importKey(material), clock)
-    const own = authority.#certificate
-    if (own.validToDate.getTime() <= clock.nowMs()) throw certFailure('CA_EXPIRED', { notAfter: own.validTo })
-    return authority
+  static async fromPem(options: CaMaterial & { trustDomain: string; clock: Clock; limits?: CaLimits }): Promise<CertificateAuthority> {
+    const ca = new CertificateAuthority(await readAuthority(options, options.trustDomain), options)
+    ca.#checkTime(options.clock.nowMs())
+    return ca
   }
 
-  /** When the CA's own certificate ends (Unix ms); nothing that it signs lives longer. */
-  get notAfter(): number {
-    return this.#certificate.validToDate.getTime()
+  /**
+   * Makes a new root (P-256) and an authority from it. `material` holds the key: for a file of mode 0600 and nothing else.
+   * @throws MeshError CA_UNUSABLE when `trustDomain` cannot be one
+   */
+  static async selfSigned(options: {
+    trustDomain: string
+    clock: Clock
+    /** Life of the root; default 10 years. */
+    ttlMs?: number
+    limits?: CaLimits
+  }): Promise<{ authority: CertificateAuthority; material: CaMaterial }> {
+    const material = await createRoot(options.trustDomain, options.clock, options.ttlMs ?? ROOT_LIFE_MS)
+    return { authority: await CertificateAuthority.fromPem({ ...options, ...material }), material }
+  }
+
+  /** When the first certificate from the signer up to its root ends; nothing lives longer. */
+  get notAfter(): Date {
+    return new Date(this.#authority.notAfter)
   }
 
   /**
    * Signs one certificate.
-   * @param request.publicKey SubjectPublicKeyInfo DER of a checked request
-   * @param request.lifeMs asked life; clamped to one minute … `longestLifeMs` and to the CA's own end
-   * @throws MeshError CA_EXPIRED
+   * @throws MeshError ISSUE_REFUSED (an ID of another trust domain or without path, a bad name, a key that is not used), CA_EXPIRED
    */
-  async issue(request: {
-    readonly publicKey: Uint8Array
-    readonly subject: CertificateSubject
-    readonly lifeMs?: number
-    readonly longestLifeMs?: number
-  }): Promise<IssuedCertificate> {
-    const x509 = x509Library()
-    const now = this.#clock.nowMs()
-    if (this.notAfter <= now) throw certFailure('CA_EXPIRED', { notAfter: this.#certificate.validTo })
-    const longest = request.longestLifeMs ?? LONGEST_CERTIFICATE_LIFE_MS
-    const life = Math.min(Math.max(request.lifeMs ?? DEFAULT_CERTIFICATE_LIFE_MS, SHORTEST_LIFE_MS), longest)
-    const notBefore = now - BACKDATE_MS
-    const notAfter = Math.min(now + life, this.notAfter)
-    const issuer = new x509.X509Certificate(this.#certificate.raw as Uint8Array<ArrayBuffer>)
-    const leaf = await x509.X509CertificateGenerator.create({
-      serialNumber: newSerial(),
-      issuer: issuer.subjectName,
-      notBefore: new Date(notBefore),
-      notAfter: new Date(notAfter),
-      publicKey: new x509.PublicKey(request.publicKey as Uint8Array<ArrayBuffer>),
-      signingKey: this.#key,
-      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
-      extensions: leafExtensions(request.subject, issuer),
+  async issue(request: IssueRequest): Promise<IssuedCertificate> {
+    const { signer, key, algorithm, keyIdentifier } = this.#authority
+    const publicKey = parsePublicKey(request.publicKey)
+    if (!publicKey.ok) throw certsFailure('ISSUE_REFUSED', { reason: publicKey.errors.join('; ') })
+    const names = this.#names(request)
+    const { notBefore, notAfter } = this.#validity(request)
+    const serial = newSerial()
+    const certificate = await x509.X509CertificateGenerator.create({
+      serialNumber: serial,
+      issuer: signer.subjectName,
+      notBefore,
+      notAfter,
+      publicKey: request.publicKey as Uint8Array<ArrayBuffer>,
+      signingKey: key,
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
+        new x509.ExtendedKeyUsageExtension(request.id === undefined ? [SERVER_AUTH] : [SERVER_AUTH, CLIENT_AUTH]),
+        new x509.SubjectAlternativeNameExtension(names, true), // critical: the subject is empty (RFC 5280 §4.2.1.6)
+        ...(keyIdentifier === undefined ? [] : [new x509.AuthorityKeyIdentifierExtension(keyIdentifier)]),
+      ],
     })
-    return { chainPem: [`${leaf.toString('pem')}\n`, ...this.#intermediates], rootsPem: this.rootsPem, notBefore, notAfter }
+    const leafPem = formatPem('CERTIFICATE', new Uint8Array(certificate.rawData))
+    return { chainPem: [leafPem, ...this.#intermediatesPem], rootsPem: this.rootsPem, notBefore, notAfter, serial }
+  }
+
+  #names({ id, dns = [], ips = [] }: CertificateNames): x509.JsonGeneralNames {
+    if (id !== undefined) {
+      const parsed = parseSpiffeId(id)
+      if (!parsed.ok) throw certsFailure('ISSUE_REFUSED', { reason: parsed.errors.join('; ') })
+      if (parsed.value.path === '') throw certsFailure('ISSUE_REFUSED', { id, reason: 'the ID of a trust domain' })
+      if (parsed.value.trustDomain !== this.trustDomain) throw certsFailure('ISSUE_REFUSED', { id, reason: 'another trust domain' })
+      return [{ type: 'url', value: id }]
+    }
+    if (dns.length + ips.length === 0) throw certsFailure('ISSUE_REFUSED', { reason: 'no name' })
+    const bad = dns.find((name) => !DNS_NAME.test(name)) ?? ips.find((ip) => parseIp(ip) === undefined)
+    if (bad !== undefined) throw certsFailure('ISSUE_REFUSED', { name: bad, reason: 'not a DNS name or an address' })
+    return [...dns.map((value) => ({ type: 'dns' as const, value })), ...ips.map((value) => ({ type: 'ip' as const, value }))]
+  }
+
+  #validity(request: IssueRequest): { notBefore: Date; notAfter: Date } {
+    const now = this.#clock.nowMs()
+    this.#checkTime(now)
+    const wishedMs = request.ttlMs ?? 0
+    const { defaultTtlMs, maxTtlMs } = this.#limits
+    const ttlMs = Number.isFinite(wishedMs) && wishedMs > 0 ? Math.min(wishedMs, maxTtlMs) : defaultTtlMs
+    const backdateMs = Math.min(LONGEST_BACKDATE_MS, ttlMs * BACKDATE_SHARE)
+    // DER has whole seconds: the beginning is rounded down, the end up, both within the CA's own time.
+    const notBefore = Math.max(this.#authority.notBefore, Math.ceil((now - backdateMs) / 1000) * 1000)
+    const notAfter = Math.min(this.#authority.notAfter, Math.ceil((now + ttlMs) / 1000) * 1000)
+    return { notBefore: new Date(notBefore), notAfter: new Date(notAfter) }
+  }
+
+  #checkTime(now: number): void {
+    const { notBefore, notAfter } = this.#authority
+    if (now >= notBefore && now < notAfter) return
+    throw certsFailure('CA_EXPIRED', { notBefore: new Date(notBefore).toISOString(), notAfter: new Date(notAfter).toISOString() })
   }
 }
 
-function leafExtensions(subject: CertificateSubject, issuer: InstanceType<ReturnType<typeof x509Library>['X509Certificate']>) {
-  const x509 = x509Library()
-  const usage = x509.ExtendedKeyUsage
-  const names =
-    subject.kind === 'workload'
-      ? []
-      : [
-          ...subject.dnsNames.map((value) => ({ type: 'dns' as const, value })),
-          ...subject.ips.map((value) => ({ type: 'ip' as const, value })),
-        ]
-  const keyId = issuer.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId
-  return [
-    new x509.BasicConstraintsExtension(false, undefined, true),
-    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
-    new x509.ExtendedKeyUsageExtension([usage.serverAuth, usage.clientAuth]),
-    // The subject is empty, so the name must be critical (RFC 5280 §4.2.1.6).
-    new x509.SubjectAlternativeNameExtension([{ type: 'url', value: subject.id }, ...names], true),
-    ...(keyId === undefined ? [] : [new x509.AuthorityKeyIdentifierExtension(keyId)]),
-  ]
+const SERVER_AUTH = x509.ExtendedKeyUsage.serverAuth
+const CLIENT_AUTH = x509.ExtendedKeyUsage.clientAuth
+
+/** The four files of a Kubernetes Secret `cacerts`, as Istio's operators make it. */
+export interface CacertsFiles {
+  readonly 'root-cert.pem': string
+  readonly 'ca-cert.pem': string
+  readonly 'ca-key.pem': string
+  /** Intermediates up to the root; may begin with ca-cert.pem and may end with the root. */
+  readonly 'cert-chain.pem'?: string
 }
 
-async function importKey(material: CaMaterial): Promise<CryptoKey> {
-  const x509 = x509Library()
-  try {
-    const [der] = derBlocks(material.certChainPem)
-    if (der === undefined) throw certFailure('CA_UNUSABLE', { reason: 'no certificate in the PEM text' })
-    const certificate = new x509.X509Certificate(der as Uint8Array<ArrayBuffer>)
-    const [pkcs8] = x509.PemConverter.decode(material.keyPem)
-    if (pkcs8 === undefined) throw certFailure('CA_UNUSABLE', { reason: 'no key in the PEM text' })
-    const { namedCurve } = certificate.publicKey.algorithm as webcrypto.EcKeyAlgorithm
-    const key = await webcrypto.subtle.importKey('pkcs8', pkcs8, { name: 'ECDSA', namedCurve }, false, ['sign'])
-    await proveKey(key, certificate)
-    return key
-  } catch (cause) {
-    throw certFailure('CA_UNUSABLE', {}, cause)
-  }
+/** Turns the `cacerts` form into what `fromPem` takes. */
+export function fromCacerts(files: CacertsFiles): CaMaterial {
+  const certChainPem = `${files['ca-cert.pem'].trimEnd()}\n${files['cert-chain.pem'] ?? ''}`
+  return { certChainPem, keyPem: files['ca-key.pem'], rootsPem: files['root-cert.pem'] }
 }
 
-/** A key that does not belong to the certificate would sign certificates that nobody accepts. */
-async function proveKey(key: CryptoKey, certificate: { publicKey: { export(): Promise<CryptoKey> } }): Promise<void> {
-  const algorithm = { name: 'ECDSA', hash: 'SHA-256' }
-  const data = randomBytes(32)
-  const publicKey = await certificate.publicKey.export()
-  if (!(await webcrypto.subtle.verify(algorithm, publicKey, await webcrypto.subtle.sign(algorithm, key, data), data))) {
-    throw certFailure('CA_UNUSABLE', { reason: 'the key is not that of the certificate' })
-  }
+async function createRoot(trustDomain: string, clock: Clock, lifeMs: number): Promise<CaMaterial> {
+  if (!isTrustDomain(trustDomain)) throw certsFailure('CA_UNUSABLE', { trustDomain, reason: 'not a trust domain' })
+  const algorithm: SigningAlgorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  const now = Math.floor(clock.nowMs() / 1000) * 1000
+  const root = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: newSerial(),
+    name: [{ O: [trustDomain] }, { CN: [`Weft root ${randomBytes(4).toString('hex')}`] }], // distinct: rotated roots are told apart by name
+    notBefore: new Date(now - LONGEST_BACKDATE_MS),
+    notAfter: new Date(now + lifeMs),
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }]),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  })
+  const rootPem = formatPem('CERTIFICATE', new Uint8Array(root.rawData))
+  const key = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
+  return { certChainPem: rootPem, keyPem: formatPem('PRIVATE KEY', new Uint8Array(key)), rootsPem: rootPem }
 }
 
-/** 127 random bits, positive (the first byte's top bit is clear, the next one set so that no byte is dropped). */
+/** Hex of 16 random bytes below 2^127, so that DER needs no leading zero and the number is positive. */
 function newSerial(): string {
-  const bytes = randomBytes(16)
-  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40
+  const bytes = randomBytes(SERIAL_BYTES)
+  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40 // a set second bit keeps the length: 126 random bits
   return bytes.toString('hex')
 }

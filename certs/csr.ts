@@ -1,54 +1,53 @@
-// Certificate signing requests: made by ztunnel for its workloads, checked by the CA. Only the public key of a request
-// counts; names and extensions that it asks for are ignored, because identity comes from authentication.
+// Certificate requests (PKCS #10): made by the node proxy, checked by the CA. Only the key of a request counts; names and
+// extensions that it asks for are ignored.
+import './x509.ts' // first: the library wants Reflect metadata when it loads
 import { webcrypto } from 'node:crypto'
+import { Pkcs10CertificateRequest, Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from '@peculiar/x509'
 import { faults, messageOf, success } from '../kit/error.ts'
 import type { Result } from '../kit/error.ts'
 import type { SpiffeId } from '../model/identity.ts'
-import { MESH_KEY_ALGORITHM, x509Library } from './x509.ts'
+import { parsePublicKey } from './key.ts'
+import { formatPem, parsePem } from './pem.ts'
 
-/** A new key (PKCS#8 PEM; keep it in this process) and the request for it. */
-export interface NewRequest {
-  readonly csrPem: string
-  readonly keyPem: string
-}
-
-const LARGEST_CSR_BYTES = 64 * 1024
-const SMALLEST_RSA_BITS = 2048
-const CURVES: readonly string[] = ['P-256', 'P-384']
-
-/** Makes a P-256 key and a request with an empty subject and the ID as URI name, as istio/ztunnel:src/tls/csr.rs does. */
-export async function createCsr(options: { readonly id: SpiffeId }): Promise<NewRequest> {
-  const x509 = x509Library()
-  const keys = await webcrypto.subtle.generateKey(MESH_KEY_ALGORITHM, true, ['sign', 'verify'])
-  const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: '',
-    keys,
-    signingAlgorithm: MESH_KEY_ALGORITHM,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: options.id }], true)],
-  })
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  return { csrPem: request.toString('pem'), keyPem: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') }
-}
+/** Largest request that is read; one with an RSA-8192 key has 3 KiB. */
+export const CSR_LIMIT_BYTES = 64 * 1024
+const LABELS = new Set(['CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'])
+const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 
 /**
- * Checks a request from outside: size, form, proof of possession, kind and size of the key.
- * @returns the public key (SubjectPublicKeyInfo DER), or the fault
+ * Makes a P-256 key and a request for it: empty subject, the ID as critical URI SAN.
+ * @returns PEM of the request and of the PKCS #8 key; the key exists nowhere else
  */
-export async function checkCsr(pem: string): Promise<Result<{ readonly publicKey: Uint8Array }>> {
-  if (Buffer.byteLength(pem) > LARGEST_CSR_BYTES) return faults(`CSR: larger than ${LARGEST_CSR_BYTES} bytes`)
-  try {
-    const request = new (x509Library().Pkcs10CertificateRequest)(pem)
-    const fault = keyFault(request.publicKey.algorithm)
-    if (fault !== undefined) return faults(fault)
-    if (!(await request.verify())) return faults('CSR: the signature does not prove possession of the key')
-    return success({ publicKey: new Uint8Array(request.publicKey.rawData) })
-  } catch (error) {
-    return faults(`CSR: ${messageOf(error)}`)
+export async function createCsr(options: { readonly id: SpiffeId }): Promise<{ csrPem: string; keyPem: string }> {
+  const keys = await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    keys,
+    signingAlgorithm: KEY_ALGORITHM,
+    extensions: [new SubjectAlternativeNameExtension([{ type: 'url', value: options.id }], true)],
+  })
+  const key = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
+  return {
+    csrPem: formatPem('CERTIFICATE REQUEST', new Uint8Array(request.rawData)),
+    keyPem: formatPem('PRIVATE KEY', new Uint8Array(key)),
   }
 }
 
-function keyFault(algorithm: webcrypto.Algorithm & { namedCurve?: string; modulusLength?: number }): string | undefined {
-  if (algorithm.name === 'ECDSA' && CURVES.includes(algorithm.namedCurve ?? '')) return undefined
-  if (algorithm.name.startsWith('RSA') && (algorithm.modulusLength ?? 0) >= SMALLEST_RSA_BITS) return undefined
-  return `CSR: the key must be ECDSA ${CURVES.join(' or ')} or RSA of at least ${SMALLEST_RSA_BITS} bits`
+/**
+ * Checks a request: one block, at most 64 KiB, an allowed key, signed by that key (proof of possession). Never throws.
+ * @returns the key as SubjectPublicKeyInfo (DER)
+ */
+export async function checkCsr(pem: string): Promise<Result<{ readonly publicKey: Uint8Array }>> {
+  const blocks = parsePem(pem, CSR_LIMIT_BYTES)
+  if (!blocks.ok) return blocks
+  const [block, ...rest] = blocks.value
+  if (block === undefined || rest.length > 0 || !LABELS.has(block.label)) return faults('exactly one CERTIFICATE REQUEST block is expected')
+  try {
+    const request = new Pkcs10CertificateRequest(block.der)
+    const publicKey = new Uint8Array(request.publicKey.rawData)
+    const key = parsePublicKey(publicKey)
+    if (!key.ok) return key
+    return (await request.verify()) ? success({ publicKey }) : faults('the request is not signed by its own key')
+  } catch (error) {
+    return faults(`not a certificate request: ${messageOf(error)}`)
+  }
 }

@@ -1,10 +1,14 @@
 // The rules that a leaf certificate must keep to count as an X509-SVID (spiffe/spiffe:standards/X509-SVID.md §2–§5).
 // OpenSSL has validated the chain before; these checks come on top and look at the DER only, never at Node's printed names.
+import './x509.ts' // first: the library wants Reflect metadata when it loads
+import * as x509 from '@peculiar/x509'
 import { faults, messageOf, success } from '../kit/error.ts'
 import type { Result } from '../kit/error.ts'
 import type { Identity, SpiffeId } from '../model/identity.ts'
-import { parseSpiffeId, parseWorkloadId } from './spiffe.ts'
-import { x509Library } from './x509.ts'
+import { readSequence } from './der.ts'
+import { parsePublicKey } from './key.ts'
+import { parseSpiffeId, workloadOf } from './spiffe.ts'
+import type { ParsedSpiffeId } from './spiffe.ts'
 
 /** A leaf that keeps all rules. `identity` is undefined when the ID is not of Istio's form. */
 export interface CheckedSvid {
@@ -13,73 +17,87 @@ export interface CheckedSvid {
   readonly identity: Identity | undefined
   readonly notBefore: Date
   readonly notAfter: Date
-  /** Hexadecimal. */
+  /** Lower-case hex. */
   readonly serial: string
 }
 
-type Leaf = InstanceType<ReturnType<typeof x509Library>['X509Certificate']>
-
+/** Largest leaf that is read; a real one has less than 1 KiB. */
 const LARGEST_LEAF_BYTES = 16 * 1024
-const SMALLEST_RSA_BITS = 2048
-const CURVES: readonly string[] = ['P-256', 'P-384', 'P-521']
-const HASHES: readonly string[] = ['SHA-256', 'SHA-384', 'SHA-512']
+const SUBJECT_ALT_NAME = '2.5.29.17'
+/** Extensions whose meaning is checked here or by OpenSSL: key usage, names, constraints, policies, extended usage, key ids. */
+const UNDERSTOOD = new Set(['2.5.29.15', SUBJECT_ALT_NAME, '2.5.29.19', '2.5.29.32', '2.5.29.37', '2.5.29.14', '2.5.29.35'])
+/** Context tag of uniformResourceIdentifier in GeneralName (RFC 5280 §4.2.1.6), primitive. */
+const URI_TAG = 0x86
 
 /**
- * Checks a leaf certificate.
+ * Checks a leaf certificate. Never throws.
  * @param der the certificate as it came over the wire
  * @param at the time at which it must be valid
- * @returns the identity that it proves, or every rule that it breaks
+ * @returns the identity that it proves, or every rule that it breaks; a time fault is `SVID: expired` or `SVID: not valid yet`
  */
 export function checkSvid(der: Uint8Array, at: Date): Result<CheckedSvid> {
   if (der.length > LARGEST_LEAF_BYTES) return faults(`SVID: larger than ${LARGEST_LEAF_BYTES} bytes`)
   try {
-    const leaf = new (x509Library().X509Certificate)(der as Uint8Array<ArrayBuffer>)
+    const leaf = new x509.X509Certificate(Uint8Array.from(der))
     const name = spiffeName(leaf)
-    const errors = [...constraintFaults(leaf), ...usageFaults(leaf), ...keyFaults(leaf), ...timeFaults(leaf, at)]
+    const errors = [...extensionFaults(leaf), ...constraintFaults(leaf), ...usageFaults(leaf), ...keyFaults(leaf), ...timeFaults(leaf, at)]
     if (!name.ok) return faults(...name.errors, ...errors)
     if (errors.length > 0) return faults(...errors)
-    const workload = parseWorkloadId(name.value.id)
+    const workload = workloadOf(name.value)
     return success({
-      ...name.value,
+      id: name.value.id,
+      trustDomain: name.value.trustDomain,
       identity: workload.ok ? workload.value : undefined,
       notBefore: leaf.notBefore,
       notAfter: leaf.notAfter,
-      serial: leaf.serialNumber,
+      serial: leaf.serialNumber.toLowerCase(),
     })
   } catch (error) {
     return faults(`SVID: not a certificate: ${messageOf(error)}`)
   }
 }
 
-/** Exactly one URI name, a SPIFFE ID with a path; DNS names may stand beside it (X509-SVID §2). */
-function spiffeName(leaf: Leaf): Result<{ readonly id: SpiffeId; readonly trustDomain: string }> {
-  const x509 = x509Library()
-  const names = leaf.extensions.filter((extension) => extension.type === x509SanOid)
-  if (names.length !== 1) return faults('SVID: exactly one subjectAltName extension must be present')
-  const san = leaf.getExtension(x509.SubjectAlternativeNameExtension)
-  const uris = san?.names.items.filter((item) => item.type === 'url') ?? []
-  const [uri] = uris
-  if (uri === undefined || uris.length !== 1) return faults(`SVID: exactly one URI name is required, ${uris.length} found`)
-  if (leaf.subject === '' && san?.critical !== true) return faults('SVID: with an empty subject the subjectAltName must be critical')
-  const parsed = parseSpiffeId(uri.value)
-  if (!parsed.ok) return parsed
-  if (parsed.value.path === '') return faults('SVID: the ID of a trust domain itself never authenticates')
-  return success({ id: parsed.value.id, trustDomain: parsed.value.trustDomain })
+/** Exactly one URI name, a SPIFFE ID with a path; names of other types may stand beside it (X509-SVID §2). */
+function spiffeName(leaf: x509.X509Certificate): Result<ParsedSpiffeId> {
+  const san = leaf.extensions.find((extension) => extension.type === SUBJECT_ALT_NAME)
+  if (san === undefined) return faults('SVID: no subjectAltName')
+  const names = readSequence(new Uint8Array(san.value))
+  if (!names.ok) return faults(`SVID: subjectAltName: ${names.errors.join('; ')}`)
+  const [uri, ...more] = names.value.filter((name) => name.tag === URI_TAG)
+  if (uri === undefined || more.length > 0)
+    return faults(`SVID: exactly one URI name is required, ${uri === undefined ? 0 : more.length + 1} found`)
+  if (leaf.subjectName.toArrayBuffer().byteLength <= EMPTY_NAME_BYTES && !san.critical)
+    return faults('SVID: with an empty subject the subjectAltName must be critical')
+  // latin1 keeps every byte one character: NUL and bytes above 0x7f stay visible to the ID's rules.
+  const parsed = parseSpiffeId(Buffer.from(uri.value).toString('latin1'))
+  if (!parsed.ok) return faults(...parsed.errors.map((error) => `SVID: ${error}`))
+  return parsed.value.path === '' ? faults('SVID: the ID of a trust domain itself never authenticates') : parsed
 }
 
-const x509SanOid = '2.5.29.17'
+const EMPTY_NAME_BYTES = 2 // SEQUENCE of length 0
 
-function constraintFaults(leaf: Leaf): string[] {
-  const constraints = leaf.getExtension(x509Library().BasicConstraintsExtension)
+/** No extension twice (RFC 5280 §4.2); none that is critical and not understood. */
+function extensionFaults(leaf: x509.X509Certificate): string[] {
+  const errors: string[] = []
+  const seen = new Set<string>()
+  for (const { type, critical } of leaf.extensions) {
+    if (seen.has(type)) errors.push(`SVID: extension ${type} is there twice`)
+    if (critical && !UNDERSTOOD.has(type)) errors.push(`SVID: critical extension ${type} is not understood`)
+    seen.add(type)
+  }
+  return errors
+}
+
+function constraintFaults(leaf: x509.X509Certificate): string[] {
+  const constraints = leaf.getExtension(x509.BasicConstraintsExtension)
   return constraints?.ca === true ? ['SVID: a signing certificate never authenticates (CA is set)'] : []
 }
 
-function usageFaults(leaf: Leaf): string[] {
-  const x509 = x509Library()
+function usageFaults(leaf: x509.X509Certificate): string[] {
   const errors: string[] = []
   const usage = leaf.getExtension(x509.KeyUsagesExtension)
   const bits = usage?.usages ?? 0
-  if (usage === null || usage === undefined) errors.push('SVID: keyUsage is missing')
+  if (usage === null) errors.push('SVID: keyUsage is missing')
   else {
     if (!usage.critical) errors.push('SVID: keyUsage must be critical')
     if ((bits & x509.KeyUsageFlags.digitalSignature) === 0) errors.push('SVID: keyUsage lacks digitalSignature')
@@ -94,22 +112,12 @@ function usageFaults(leaf: Leaf): string[] {
   return errors
 }
 
-function keyFaults(leaf: Leaf): string[] {
-  const key: { name: string; namedCurve?: string; modulusLength?: number } = leaf.publicKey.algorithm
-  const errors: string[] = []
-  if (
-    key.name === 'ECDSA'
-      ? !CURVES.includes(key.namedCurve ?? '')
-      : !key.name.startsWith('RSA') || (key.modulusLength ?? 0) < SMALLEST_RSA_BITS
-  ) {
-    errors.push(`SVID: the key must be ECDSA ${CURVES.join(', ')} or RSA of at least ${SMALLEST_RSA_BITS} bits`)
-  }
-  const hash = leaf.signatureAlgorithm.hash.name
-  if (!HASHES.includes(hash)) errors.push(`SVID: signed with ${hash}`)
-  return errors
+function keyFaults(leaf: x509.X509Certificate): string[] {
+  const key = parsePublicKey(new Uint8Array(leaf.publicKey.rawData))
+  return key.ok ? [] : key.errors.map((error) => `SVID: ${error}`)
 }
 
-function timeFaults(leaf: Leaf, at: Date): string[] {
+function timeFaults(leaf: x509.X509Certificate, at: Date): string[] {
   if (at < leaf.notBefore) return ['SVID: not valid yet']
   return at > leaf.notAfter ? ['SVID: expired'] : []
 }
