@@ -44,10 +44,19 @@ static __always_inline struct pod *pod_of(struct bpf_sock_addr *ctx)
 	return bpf_map_lookup_elem(&pods, &netns);
 }
 
+struct mptcp_sock;
+
+// MPTCP: connect runs here with the subflow, getpeername with the socket that the app holds.
+static __always_inline struct mptcp_sock *owner_of(struct bpf_sock_addr *ctx)
+{
+	return FEATURES & FEATURE_MPTCP && ctx->sk ? bpf_skc_to_mptcp_sock(ctx->sk) : 0;
+}
+
 static __always_inline int capture(struct bpf_sock_addr *ctx, int v6, int connecting, struct pod *pod, struct addr *to)
 {
 	int tcp = ctx->type == SOCK_STREAM, udp = ctx->protocol == IPPROTO_UDP;
-	struct addr *kept;
+	struct mptcp_sock *owner;
+	struct addr *kept, *shown;
 	__u32 ip[4];
 
 	// A v4-mapped socket connected to a resolver: every send() runs sendmsg4 with the rewritten address.
@@ -72,6 +81,10 @@ static __always_inline int capture(struct bpf_sock_addr *ctx, int v6, int connec
 	if (!kept)
 		return refuse(STAT_STORAGE_REFUSED, ECONNREFUSED);
 	*kept = *to;
+	owner = tcp ? owner_of(ctx) : 0;
+	shown = owner ? bpf_sk_storage_get(&dialled_sk, owner, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
+	if (shown)
+		*shown = *to;
 	count(STAT_CAPTURED);
 	write_addr(ctx, v6, ip, to->port == PORT_RESOLVER ? PORT_DNS : PORT_OUTBOUND);
 	return ALLOW;
@@ -112,8 +125,9 @@ static __always_inline struct translation *choose(struct service_key *key, struc
 static __always_inline int translate(struct bpf_sock_addr *ctx, int v6, int connecting, struct addr *to)
 {
 	struct service_key key = { .port = to->port, .protocol = ctx->type == SOCK_STREAM ? IPPROTO_TCP : ctx->protocol };
+	struct translations *kept, *shown;
 	struct translation *chosen;
-	struct translations *kept;
+	struct mptcp_sock *owner;
 
 	COPY6(key.ip, to->ip);
 	if (connecting)
@@ -126,6 +140,10 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, int v6, int conn
 	chosen = choose(&key, to, kept);
 	if (!chosen)
 		return refuse(STAT_NO_BACKEND, ECONNREFUSED);
+	owner = ctx->type == SOCK_STREAM ? owner_of(ctx) : 0;
+	shown = owner ? bpf_sk_storage_get(&translated_sk, owner, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
+	if (shown)
+		shown->entry[0] = *chosen;
 	count(STAT_TRANSLATED);
 	write_addr(ctx, v6, chosen->backend.ip, chosen->backend.port);
 	return ALLOW;

@@ -18,6 +18,8 @@ export interface CallOptions {
   isMptcp?: boolean
   isFastOpen?: boolean
   isNonBlocking?: boolean
+  /** Device of a link-local address. */
+  scope?: string
   prepare?: (fd: number) => void
 }
 
@@ -31,6 +33,7 @@ const sys = {
   sendto: c.func('int64 sendto(int fd, const void *b, size_t n, int flags, const void *a, uint32_t alen)'),
   recvfrom: c.func('int64 recvfrom(int fd, _Out_ void *b, size_t n, int flags, _Out_ void *a, _Inout_ uint32_t *alen)'),
   poll: c.func('int poll(_Inout_ void *fds, unsigned long n, int timeout)'),
+  ifIndex: c.func('uint32_t if_nametoindex(const char *name)'),
   fcntl: c.func('int fcntl(int fd, int cmd, int arg)'),
 }
 const SOCK_CLOEXEC = 0o2000000
@@ -130,10 +133,10 @@ export function openSniffer(ifindex: number): number {
   return fd
 }
 
-/** Reads until `ms` of silence; counts SYNs (without ACK) from a source port. Closes the sniffer. */
-export function countSyns(fd: number, sourcePort: number, ms: number): number {
+/** Reads until `ms` of silence, or enough; counts SYNs (without ACK) from a source port. Closes the sniffer. */
+export function countSyns(fd: number, sourcePort: number, ms: number, enough = Number.POSITIVE_INFINITY): number {
   let seen = 0
-  for (;;) {
+  while (seen < enough) {
     const poll = Buffer.alloc(8)
     poll.writeInt32LE(fd, 0)
     poll.writeInt16LE(1, 4)
@@ -170,6 +173,7 @@ function setUp(fd: number, isSix: boolean, options: CallOptions): void {
 
 function connectTo(fd: number, options: CallOptions): void {
   const address = sockaddr(options.ip, options.port)
+  if (options.scope !== undefined) address.writeUInt32LE(sys.ifIndex(options.scope), 24)
   if (options.isFastOpen === true) {
     check(sys.sendto(fd, Buffer.from('tfo'), 3, MSG_FASTOPEN, address, address.length), 'sendto')
     return

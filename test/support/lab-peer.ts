@@ -4,7 +4,9 @@ import dgram from 'node:dgram'
 import net from 'node:net'
 import { createInterface } from 'node:readline'
 import { openSocketRegistry } from '../../bpf/registry.ts'
-import { localAddress, originalDst, peerAddress, tcpListen, udpBind } from '../../linux/socket.ts'
+import { openNetns } from '../../linux/netns.ts'
+import { localAddress, originalDst, peerAddress, tcpConnect, tcpListen, udpBind } from '../../linux/socket.ts'
+import { SOURCE_MARK } from '../../linux/source-routing.ts'
 import type { IpAddress } from '../../model/address.ts'
 import { formatEndpoint } from '../../model/address.ts'
 import type { CallOptions } from './blocking-socket.ts'
@@ -22,6 +24,37 @@ export const OPERATIONS = {
         serve(o.name, port, tcpListen({ ip, port, reusePort: o.reusePort ?? true, v6Only: family !== 46 }))
       }
     return 'listening'
+  },
+  /** Listens on a port of every IPv4 address and sends back what comes. */
+  echo(o: { port: number }): string {
+    const fd = tcpListen({ ip: '0.0.0.0' as IpAddress, port: o.port })
+    const server = net.createServer((socket) => socket.pipe(socket)).listen({ fd })
+    open.push(() => server.close())
+    return 'echoing'
+  },
+  /** A listener of a process that the agent does not know as the proxy, registered by fd (twice). */
+  listenRegistered(o: { name: string; port: number; directory: string; cookie: string }): string {
+    const fd = tcpListen({ ip: '0.0.0.0' as IpAddress, port: o.port, reusePort: true })
+    using registry = openSocketRegistry(o.directory)
+    const listener = { fd, cookie: BigInt(o.cookie), family: 4, port: o.port } as const
+    registry.registerTcp(listener)
+    registry.registerTcp(listener)
+    serve(o.name, o.port, fd)
+    return 'registered'
+  },
+  /** The proxy's way to an app: linux/socket.ts, exempted by fd, from the client's address. */
+  async keptSource(o: { netns: string; ip: string; port: number; from: string; directory: string }): Promise<string> {
+    using registry = openSocketRegistry(o.directory)
+    using netns = openNetns(o.netns)
+    const fd = tcpConnect({
+      netnsFd: netns.fd,
+      to: { ip: o.ip as IpAddress, port: o.port },
+      from: { ip: o.from as IpAddress, port: 0 },
+      transparent: true,
+      mark: SOURCE_MARK,
+      prepare: (socket) => registry.exempt(socket),
+    })
+    return (await new net.Socket({ fd }).setEncoding('utf8').toArray()).join('')
   },
   /** Answers `NAME DATA` to datagrams; with a registry the socket becomes the pod's DNS. */
   answer(o: { name: string; ip: string; port: number; registry?: { directory: string; cookie: string } }): string {
@@ -69,7 +102,7 @@ export const OPERATIONS = {
   ask: (o: Parameters<typeof ask>[0]): string => ask(o),
   raw: (o: Parameters<typeof rawSyn>[0]): string => rawSyn(o),
   sniff: (o: { ifindex: number }): number => openSniffer(o.ifindex),
-  counted: (o: { fd: number; sourcePort: number; ms: number }): number => countSyns(o.fd, o.sourcePort, o.ms),
+  counted: (o: { fd: number; sourcePort: number; ms: number; enough?: number }): number => countSyns(o.fd, o.sourcePort, o.ms, o.enough),
   startConnect: (o: Parameters<typeof startConnect>[0]): number => startConnect(o),
   closeAll(): string {
     for (const close of open.splice(0)) close()

@@ -7,7 +7,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { CapturedPod, DatapathOptions } from '../../bpf/datapath.ts'
 import { NodeDatapath } from '../../bpf/datapath.ts'
+import { readLink } from '../../bpf/link.ts'
 import { releaseNode } from '../../bpf/release.ts'
+import { pins } from '../../bpf/spec.ts'
 import type { Log } from '../../kit/log.ts'
 import { cgroup2Root, killCgroup, makeCgroup, removeCgroup } from '../../linux/cgroup.ts'
 import type { Netns } from '../../linux/netns.ts'
@@ -137,9 +139,26 @@ export class Lab implements AsyncDisposable {
     return inNetns(this.node.fd, work)
   }
 
+  /** Makes a pod believe that an address is at another pod's device (which does not have it). */
+  addNeighbour(pod: LabPod, ip: string, at: LabPod): void {
+    const link = execFileSync('ip', ['-n', `${this.name}-${at.name}`, '-o', 'link', 'show', 'eth0'], { encoding: 'utf8' })
+    const mac = /link\/ether (\S+)/.exec(link)?.[1] ?? ''
+    this.#ip(`-n ${this.name}-${pod.name} neigh replace ${ip} lladdr ${mac} dev eth0`)
+  }
+
   deleteNamespace(pod: LabPod): void {
     execFileSync('ip', ['netns', 'del', `${this.name}-${pod.name}`])
     this.#namespaces.splice(this.#namespaces.indexOf(`${this.name}-${pod.name}`), 1)
+  }
+
+  /** Closes the lab's own fd of a deleted namespace and waits until the kernel has taken it down. */
+  async closeNamespace(pod: LabPod): Promise<void> {
+    for (const item of this.#opened) if ('fd' in item && item.fd === pod.netnsFd) item[Symbol.dispose]()
+    for (let n = 0; n < 100; n++) {
+      if (readLink(pins.steer(this.bpffs, pod.cookie))?.target === 0n) return
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    throw new Error('the namespace still lives')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,43 @@
+// The cases of docs/capture.md as tests: `row(id, run)` takes its title from the page and fails for an unknown id.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+
+/** Case id -> the row's other cells, joined. */
+export const CASES: ReadonlyMap<string, string> = new Map(
+  readFileSync(join(ROOT, 'docs/capture.md'), 'utf8')
+    .split('\n')
+    .flatMap((line) => {
+      const cells = /^\| `([a-z0-9-]+)` \|(.*)\|$/.exec(line)
+      return cells === null
+        ? []
+        : ([
+            [
+              cells[1] ?? '',
+              (cells[2] ?? '')
+                .split('|')
+                .map((cell) => cell.trim())
+                .join(' · '),
+            ],
+          ] as [string, string][])
+    }),
+)
+
+/** One test per row. */
+export function row(id: string, run: () => unknown): void {
+  const text = CASES.get(id)
+  if (text === undefined) throw new Error(`docs/capture.md has no row ${id}`)
+  it(`${id}: ${text}`, async () => {
+    await run()
+  })
+}
+
+/** Ids that some test/netns/capture-*.test.ts names in a call of row(). */
+export function testedCases(): string[] {
+  const folder = join(ROOT, 'test/netns')
+  const files = readdirSync(folder).filter((name) => /^capture-.*\.test\.ts$/.test(name))
+  return files.flatMap((name) =>
+    [...readFileSync(join(folder, name), 'utf8').matchAll(/\brow\(\s*'([a-z0-9-]+)'/g)].map((match) => match[1] ?? ''),
+  )
+}
