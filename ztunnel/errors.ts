@@ -74,6 +74,13 @@ export const ERRORS = {
     message: 'TLS handshake failed',
     hint: 'do both sides have the same root? see `weft ztunnel-config certificates`',
   },
+  HANDSHAKE_FAILED: {
+    source: 'downstream',
+    retry: 'no',
+    flag: 'TLS_FAILURE',
+    message: 'a peer did not finish its TLS handshake',
+    hint: 'only mesh proxies may dial port 15008',
+  },
   ALPN_MISSING: { source: 'downstream', retry: 'no', flag: 'TLS_FAILURE', message: 'the peer did not agree on HTTP/2 (ALPN h2)' },
   PEER_REFUSED: { source: 'downstream', retry: 'no', flag: 'IDENTITY_ERROR', message: "the peer's certificate was refused" },
   TOO_MANY_HANDSHAKES: { source: 'downstream', retry: 'yes', message: 'too many TLS handshakes under way' },

@@ -39,6 +39,14 @@ export interface Traffic {
   response: number
 }
 
+/** What the copy loops count, of either kind: only one pair of the four ever moves. */
+export interface Counters {
+  fromTunnel: number
+  toTunnel: number
+  fromA: number
+  fromB: number
+}
+
 /** All records of a thread. */
 export class RecordBook {
   readonly #metrics: TcpMetrics

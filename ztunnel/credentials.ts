@@ -1,0 +1,120 @@
+// A data thread's certificates: one TLS context and one peer admission per identity, renewed by messages of the admin thread.
+// Connections wait for their identity's first certificate (bounded) instead of failing. Called by pod.ts and proxy/dial.ts.
+import tls from 'node:tls'
+import { parseBundle } from '../certs/bundle.ts'
+import { PeerAdmission } from '../certs/peer.ts'
+import type { Clock } from '../kit/clock.ts'
+import type { SpiffeId } from '../model/identity.ts'
+import type { CertificateMessage } from './channel.ts'
+import { ztunnelFailure } from './errors.ts'
+
+/** What TLS connections of one identity are made from. */
+export interface Credentials {
+  readonly id: SpiffeId
+  readonly secureContext: tls.SecureContext
+  /** The same as options, for tls.Server.setSecureContext. */
+  readonly contextOptions: tls.SecureContextOptions
+  readonly admission: PeerAdmission
+  readonly notAfterMs: number
+}
+
+/** TLS as HBONE has it: 1.3 only, AES-GCM, no renegotiation of anything. */
+const HBONE_TLS = {
+  minVersion: 'TLSv1.3',
+  maxVersion: 'TLSv1.3',
+  ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384',
+} as const satisfies tls.SecureContextOptions
+
+/** Credentials by identity. */
+export class CredentialStore {
+  readonly #options: {
+    readonly trustDomain: string
+    readonly clock: Clock
+    readonly waitMs: number
+    readonly request: (id: SpiffeId) => void
+  }
+  readonly #known = new Map<SpiffeId, Credentials>()
+  readonly #waiting = new Map<SpiffeId, Set<(credentials: Credentials) => void>>()
+  /** Why the last try for an identity failed; cleared by a certificate. */
+  readonly #reasons = new Map<SpiffeId, string>()
+  readonly #listeners = new Set<(credentials: Credentials) => void>()
+
+  /** @param options.request asks the admin thread; called each time a waiter comes while none is there */
+  constructor(options: { trustDomain: string; clock: Clock; waitMs: number; request(id: SpiffeId): void }) {
+    this.#options = options
+  }
+
+  /** The valid credentials of an identity, waited for. @throws MeshError CERTIFICATE_TIMEOUT */
+  async get(id: SpiffeId): Promise<Credentials> {
+    return this.peek(id) ?? this.#wait(id)
+  }
+
+  /** The valid credentials that are here now. */
+  peek(id: SpiffeId): Credentials | undefined {
+    const known = this.#known.get(id)
+    return known !== undefined && known.notAfterMs > this.#options.clock.nowMs() ? known : undefined
+  }
+
+  /** Takes a certificate of the admin thread; wakes waiters, tells listeners. @throws Error of OpenSSL */
+  put(message: CertificateMessage): void {
+    const { clock, trustDomain } = this.#options
+    const parsed = parseBundle(message.rootsPem, trustDomain)
+    if (!parsed.ok) {
+      this.failed(message.id, parsed.errors.join('; ')) // without roots nobody could be admitted
+      return
+    }
+    const bundle = parsed.value
+    const contextOptions = { ...HBONE_TLS, cert: message.chainPem, key: message.keyPem, ca: message.rootsPem }
+    const credentials: Credentials = {
+      id: message.id,
+      secureContext: tls.createSecureContext(contextOptions),
+      contextOptions,
+      admission: new PeerAdmission({ bundle: () => bundle, clock }),
+      notAfterMs: message.notAfterMs,
+    }
+    this.#known.set(message.id, credentials)
+    this.#reasons.delete(message.id)
+    const waiting = this.#waiting.get(message.id) ?? []
+    this.#waiting.delete(message.id)
+    for (const wake of waiting) wake(credentials)
+    for (const tell of this.#listeners) tell(credentials)
+  }
+
+  /** Keeps why there is no certificate yet, for the error of those who wait. */
+  failed(id: SpiffeId, reason: string): void {
+    this.#reasons.set(id, reason)
+  }
+
+  /** Asks for a certificate before it is needed. */
+  prefetch(id: SpiffeId): void {
+    if (this.peek(id) === undefined) this.#options.request(id)
+  }
+
+  /** Drops an identity that no pod has any more. */
+  forget(id: SpiffeId): void {
+    this.#known.delete(id)
+    this.#reasons.delete(id)
+  }
+
+  onRenewed(tell: (credentials: Credentials) => void): Disposable {
+    this.#listeners.add(tell)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(tell) }
+  }
+
+  #wait(id: SpiffeId): Promise<Credentials> {
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(id) ?? new Set()
+      this.#waiting.set(id, waiting)
+      const timer = this.#options.clock.after(this.#options.waitMs, () => {
+        waiting.delete(wake)
+        reject(ztunnelFailure('CERTIFICATE_TIMEOUT', { id, reason: this.#reasons.get(id) }))
+      })
+      const wake = (credentials: Credentials): void => {
+        timer[Symbol.dispose]()
+        resolve(credentials)
+      }
+      waiting.add(wake)
+      this.#options.request(id)
+    })
+  }
+}

@@ -1,0 +1,144 @@
+// Every socket that ztunnel opens toward an upstream: opened in the pod's namespace, exempted from capture, tuned, under one
+// deadline. Follows istio/ztunnel:src/proxy.rs SocketFactory and src/proxy/pool.rs (one pool per pod).
+import net from 'node:net'
+import tls from 'node:tls'
+import type { SocketRegistry } from '../../bpf/registry.ts'
+import { connectHbone } from '../../hbone/client.ts'
+import type { HboneClientConnection } from '../../hbone/client.ts'
+import { adoptFd } from '../../hbone/plain-socket.ts'
+import type { PlainSocket } from '../../hbone/plain-socket.ts'
+import type { PoolKey } from '../../hbone/pool.ts'
+import type { Clock } from '../../kit/clock.ts'
+import { codeOf } from '../../kit/error.ts'
+import type { MeshError } from '../../kit/error.ts'
+import { setKeepalive, tcpConnect } from '../../linux/socket.ts'
+import { SOURCE_MARK } from '../../linux/source-routing.ts'
+import { formatEndpoint } from '../../model/address.ts'
+import type { Endpoint, IpAddress } from '../../model/address.ts'
+import type { Credentials, CredentialStore } from '../credentials.ts'
+import { ztunnelFailure } from '../errors.ts'
+import type { DescriptorBudget } from './budget.ts'
+
+/** As Istio's ztunnel: a dead peer is noticed after half an hour of silence. */
+export const KEEPALIVE = { idleS: 180, intervalS: 180, count: 9 } as const
+
+/** What a pod's sockets are opened with. */
+export interface SocketFactoryOptions {
+  readonly netnsFd: number
+  /** The node's kernel state as it is now; undefined = sockets are exempt by ztunnel's cgroup alone. */
+  readonly registry: () => SocketRegistry | undefined
+  readonly budget: DescriptorBudget
+  readonly clock: Clock
+  readonly timeoutMs: number
+}
+
+/** Opens upstream sockets of one pod. */
+export class SocketFactory {
+  readonly #options: SocketFactoryOptions
+
+  constructor(options: SocketFactoryOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Connects without TLS.
+   * @param sourceIp the address that the peer shall see (need not be the pod's); undefined = the pod's own
+   * @throws MeshError DIAL_FAILED, DIAL_TIMEOUT, LIMIT_REACHED
+   */
+  async connectPlain(to: Endpoint, sourceIp?: IpAddress): Promise<PlainSocket> {
+    const fd = this.#open(to, sourceIp)
+    const socket = adoptFd(fd, { connecting: true })
+    void socket.closed.then(
+      () => this.#options.budget.give(1),
+      () => this.#options.budget.give(1),
+    )
+    try {
+      await this.#withDeadline(socket.connected, to)
+      return socket
+    } catch (error) {
+      socket.destroy()
+      throw codeOf(error) === 'DIAL_TIMEOUT' ? error : dialFailure(to, error)
+    }
+  }
+
+  /**
+   * Dials an HBONE peer: TCP, TLS as the source pod, the check of the peer's certificate, then HTTP/2.
+   * @throws MeshError DIAL_FAILED, DIAL_TIMEOUT, TLS_FAILED, ALPN_MISSING, PEER_REFUSED, CERTIFICATE_TIMEOUT, LIMIT_REACHED
+   */
+  async connectHbone(key: PoolKey, credentials: CredentialStore): Promise<HboneClientConnection> {
+    const mine = await credentials.get(key.source)
+    const socket = this.#startTls(key.to, mine)
+    try {
+      await this.#withDeadline(secured(socket, key.to), key.to)
+      if (socket.alpnProtocol !== 'h2') throw ztunnelFailure('ALPN_MISSING', { to: formatEndpoint(key.to) })
+      // Before the first CONNECT: nothing of the app reaches a peer that was not admitted.
+      const peer = mine.admission.admit(socket, { ids: key.destinations })
+      if (!peer.ok) throw ztunnelFailure('PEER_REFUSED', { to: formatEndpoint(key.to), reason: peer.errors.join('; ') })
+      return connectHbone(socket, {})
+    } catch (error) {
+      socket.destroy()
+      throw error
+    }
+  }
+
+  #startTls(to: Endpoint, mine: Credentials): tls.TLSSocket {
+    const raw = new net.Socket({ fd: this.#open(to, undefined), readable: true, writable: true })
+    raw.setNoDelay(true) // before the handshake: its small writes would wait 40 ms for an ACK
+    raw.once('close', () => this.#options.budget.give(1))
+    return tls.connect({
+      socket: raw,
+      secureContext: mine.secureContext,
+      ALPNProtocols: ['h2'],
+      rejectUnauthorized: false, // PeerAdmission decides, and knows the reason
+      checkServerIdentity: () => undefined, // names are SPIFFE IDs, checked there too
+    })
+  }
+
+  #open(to: Endpoint, sourceIp: IpAddress | undefined): number {
+    const { netnsFd, registry, budget } = this.#options
+    if (!budget.take(1)) throw ztunnelFailure('LIMIT_REACHED', { to: formatEndpoint(to) })
+    try {
+      return tcpConnect({
+        netnsFd,
+        to,
+        ...(sourceIp === undefined ? {} : { from: { ip: sourceIp, port: 0 }, transparent: true, mark: SOURCE_MARK }),
+        prepare: (fd) => {
+          registry()?.exempt(fd)
+          setKeepalive(fd, KEEPALIVE)
+        },
+      })
+    } catch (error) {
+      budget.give(1)
+      throw dialFailure(to, error)
+    }
+  }
+
+  #withDeadline<T>(work: Promise<T>, to: Endpoint): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.after(this.#options.timeoutMs, () =>
+        reject(ztunnelFailure('DIAL_TIMEOUT', { to: formatEndpoint(to) })),
+      )
+      work.then(resolve, reject).finally(() => timer[Symbol.dispose]())
+    })
+  }
+}
+
+function secured(socket: tls.TLSSocket, to: Endpoint): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('secureConnect', resolve)
+    socket.on('error', (error) =>
+      reject(isConnectError(error) ? dialFailure(to, error) : ztunnelFailure('TLS_FAILED', { to: formatEndpoint(to) }, error)),
+    )
+    socket.once('close', () => reject(ztunnelFailure('TLS_FAILED', { to: formatEndpoint(to), reason: 'closed during the handshake' })))
+  })
+}
+
+const CONNECT_ERRORS = new Set(['ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH', 'ETIMEDOUT', 'EADDRNOTAVAIL', 'EPERM', 'EACCES'])
+
+function isConnectError(error: unknown): boolean {
+  return CONNECT_ERRORS.has(codeOf(error))
+}
+
+function dialFailure(to: Endpoint, cause: unknown): MeshError {
+  return ztunnelFailure('DIAL_FAILED', { to: formatEndpoint(to) }, cause)
+}

@@ -1,0 +1,147 @@
+// What arrives in a pod on port 15008: accept → handshake → admit the peer, then per CONNECT: identify → decide → authorise →
+// dial → 200 → copy → record. Order of checks and statuses follow istio/ztunnel:src/proxy/inbound.rs.
+import type { TLSSocket } from 'node:tls'
+import { parseBaggage } from '../../hbone/baggage.ts'
+import type { ConnectRequest } from '../../hbone/connect.ts'
+import { parseForwarded } from '../../hbone/forwarded.ts'
+import type { HboneServerStream } from '../../hbone/server.ts'
+import { spliceTunnel } from '../../hbone/splice.ts'
+import type { ByteCounters } from '../../hbone/splice.ts'
+import type { Endpoint } from '../../model/address.ts'
+import type { Identity, SpiffeId } from '../../model/identity.ts'
+import type { PolicyConnection } from '../../model/policy.ts'
+import type { Workload } from '../../model/workload.ts'
+import { decide as authorize, explain } from '../../policy/l4.ts'
+import { ztunnelFailure } from '../errors.ts'
+import { bareFacts } from './accept.ts'
+import { factsOfBaggage } from './baggage.ts'
+import { asMeshError, deny, ownWorkload } from './context.ts'
+import type { PodContext } from './context.ts'
+import { decideInbound, inboundService } from './decide.ts'
+import { Life } from './life.ts'
+import type { ConnectionFacts } from './record.ts'
+
+/** The verified other end of an HBONE connection. */
+export interface Peer {
+  readonly id: SpiffeId
+  readonly identity: Identity
+  readonly source: Endpoint
+  /** The pod's address as the peer dialled it. */
+  readonly dialled: Endpoint
+}
+
+/** A CONNECT that passed every check. */
+interface Admitted {
+  readonly to: Endpoint
+  readonly policy: PolicyConnection
+  readonly facts: ConnectionFacts
+}
+
+/**
+ * Checks the peer of a finished handshake; nothing may be read from the socket before.
+ * @throws MeshError ALPN_MISSING, PEER_REFUSED, CERTIFICATE_TIMEOUT
+ */
+export function admitPeer(socket: TLSSocket, addresses: { source: Endpoint; local: Endpoint }, pod: PodContext): Peer {
+  if (socket.alpnProtocol !== 'h2') throw ztunnelFailure('ALPN_MISSING')
+  const mine = pod.credentials.peek(pod.id)
+  if (mine === undefined) throw ztunnelFailure('CERTIFICATE_TIMEOUT', { id: pod.id })
+  const peer = mine.admission.admit(socket, { trustDomain: pod.identity.trustDomain })
+  if (!peer.ok) throw ztunnelFailure('PEER_REFUSED', { reason: peer.errors.join('; ') })
+  const { id, trustDomain, namespace, serviceAccount } = peer.value
+  return { id, identity: { trustDomain, namespace, serviceAccount }, source: addresses.source, dialled: addresses.local }
+}
+
+/** Serves one CONNECT to its end; never rejects. */
+export async function serveConnect(request: ConnectRequest, stream: HboneServerStream, peer: Peer, pod: PodContext): Promise<void> {
+  let admitted: Admitted
+  try {
+    admitted = await admitConnect(request, peer, pod)
+  } catch (error) {
+    const failure = asMeshError(error, 'DESTINATION_UNKNOWN')
+    stream.refuse(failure.row.status ?? 503)
+    deny(pod, { ...bareFacts('inbound', peer.source, peer.dialled), hboneAddress: printable(request.authority) }, failure)
+    return
+  }
+  await carry(stream, admitted, peer, pod)
+}
+
+/** Identify and decide. @throws MeshError with the status that the peer gets */
+async function admitConnect(request: ConnectRequest, peer: Peer, pod: PodContext): Promise<Admitted> {
+  const workload = await ownWorkload(pod, peer.dialled.ip)
+  if (workload === undefined) throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, ip: peer.dialled.ip })
+  const decision = decideInbound(workload, peer.dialled.ip, request.authority)
+  if (decision.kind === 'refuse') throw ztunnelFailure(decision.code, { authority: printable(request.authority) })
+  const { to } = decision
+  const policy = { source: peer.identity, sourceIp: peer.source.ip, destinationIp: to.ip, destinationPort: to.port }
+  return { to, policy, facts: factsOf(request, workload, to, peer, pod) }
+}
+
+/** Authorise, dial, answer, copy, record: exactly one access line, written at the end. */
+async function carry(stream: HboneServerStream, admitted: Admitted, peer: Peer, pod: PodContext): Promise<void> {
+  const { to, policy, facts } = admitted
+  const counters: ByteCounters = { fromTunnel: 0, toTunnel: 0 }
+  const record = pod.records.open(facts, () => ({ request: counters.fromTunnel, response: counters.toTunnel }))
+  using life = new Life(pod, undefined, {
+    direction: 'inbound',
+    source: peer.source,
+    original: to,
+    actual: to,
+    protocol: 'HBONE',
+    peer: peer.id,
+    policy,
+  })
+  let isAnswered = false
+  try {
+    checkPolicy(policy, peer.dialled, pod)
+    const upstream = await pod.sockets.connectPlain(to, shownSource(peer.source, to, pod))
+    if (life.signal.aborted) upstream.destroy()
+    life.signal.throwIfAborted()
+    isAnswered = true
+    const tunnel = stream.accept()
+    await life.run(tunnel, spliceTunnel(tunnel, upstream, counters))
+    record.finish()
+  } catch (error) {
+    const failure = life.reasonFor(asMeshError(error, 'DIAL_FAILED'))
+    if (!isAnswered) stream.refuse(failure.row.status ?? 503)
+    record.finish(failure)
+  }
+}
+
+/** @throws MeshError POLICY_DENIED, LIMIT_REACHED */
+export function checkPolicy(connection: PolicyConnection, dialled: Endpoint, pod: PodContext): void {
+  if (pod.connections.size > pod.settings.maxPodConnections) throw ztunnelFailure('LIMIT_REACHED')
+  const workload = pod.mesh.workloadByAddress(pod.settings.network, dialled.ip)
+  if (workload === undefined) throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, ip: dialled.ip })
+  const verdict = authorize(pod.mesh.policiesFor(workload), connection)
+  if (verdict.isAllowed) return
+  throw ztunnelFailure('POLICY_DENIED', { reason: explain(verdict) })
+}
+
+/** The source address that the app sees; undefined = the pod's own (setting, or a pod that calls itself). */
+export function shownSource(source: Endpoint, to: Endpoint, pod: PodContext): Endpoint['ip'] | undefined {
+  return pod.settings.keepsSourceIp && source.ip !== to.ip ? source.ip : undefined
+}
+
+/** The workload behind a source address, if it is really the one whose identity was verified. */
+export function sourceWorkload(source: Endpoint, identity: Identity | undefined, pod: PodContext): Workload | undefined {
+  const workload = pod.mesh.workloadByAddress(pod.settings.network, source.ip)
+  if (workload === undefined || identity === undefined) return workload
+  return workload.namespace === identity.namespace && workload.serviceAccount === identity.serviceAccount ? workload : undefined
+}
+
+function factsOf(request: ConnectRequest, workload: Workload, to: Endpoint, peer: Peer, pod: PodContext): ConnectionFacts {
+  const forwarded = request.forwarded === undefined ? undefined : parseForwarded(request.forwarded)
+  const source = sourceWorkload(peer.source, peer.identity, pod) ?? factsOfBaggage(parseBaggage(request.baggage ?? ''))
+  return {
+    direction: 'inbound',
+    source: { address: peer.source, workload: source, identity: peer.id },
+    destination: { address: to, workload, identity: pod.id },
+    hboneAddress: request.authority,
+    service: inboundService(workload, to.port, forwarded?.host, pod.mesh),
+  }
+}
+
+/** Foreign text for a log line: bounded, no control characters. */
+function printable(text: string): string {
+  return text.slice(0, 300).replace(/[^\x20-\x7e]/g, '?')
+}
