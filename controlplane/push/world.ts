@@ -13,18 +13,18 @@ import type {
 import type { ConfigSource } from '../source/source.ts'
 import type { World } from '../translate/mesh.ts'
 
-/** A view of the source's objects, not a copy. */
+/** A list of the source's objects per kind: translation passes over some of them twice. */
 export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: ReadonlySet<string>): World {
   return {
-    pods: source.objects('pods') as Iterable<Pod>,
-    namespaces: source.objects('namespaces') as Iterable<Namespace>,
-    nodes: source.objects('nodes') as Iterable<Node>,
-    services: source.objects('services') as Iterable<Service>,
-    endpointSlices: source.objects('endpointslices') as Iterable<EndpointSlice>,
-    gateways: source.objects('gateways') as Iterable<Gateway>,
-    authorizationPolicies: source.objects('authorizationpolicies') as Iterable<AuthorizationPolicy>,
-    peerAuthentications: source.objects('peerauthentications') as Iterable<PeerAuthentication>,
-    serviceCidrs: source.objects('servicecidrs') as Iterable<ServiceCidr>,
+    pods: [...source.objects('pods')] as Pod[],
+    namespaces: [...source.objects('namespaces')] as Namespace[],
+    nodes: [...source.objects('nodes')] as Node[],
+    services: [...source.objects('services')] as Service[],
+    endpointSlices: [...source.objects('endpointslices')] as EndpointSlice[],
+    gateways: [...source.objects('gateways')] as Gateway[],
+    authorizationPolicies: [...source.objects('authorizationpolicies')] as AuthorizationPolicy[],
+    peerAuthentications: [...source.objects('peerauthentications')] as PeerAuthentication[],
+    serviceCidrs: [...source.objects('servicecidrs')] as ServiceCidr[],
     settling,
   }
 }

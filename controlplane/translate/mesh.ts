@@ -27,15 +27,15 @@ export interface MeshNames {
 
 /** All objects of one moment. Objects are never changed in place: an equal reference means an equal object. */
 export interface World {
-  readonly pods: Iterable<Pod>
-  readonly namespaces: Iterable<Namespace>
-  readonly nodes: Iterable<Node>
-  readonly services: Iterable<Service>
-  readonly endpointSlices: Iterable<EndpointSlice>
-  readonly gateways: Iterable<Gateway>
-  readonly authorizationPolicies: Iterable<AuthorizationPolicy>
-  readonly peerAuthentications: Iterable<PeerAuthentication>
-  readonly serviceCidrs: Iterable<ServiceCidr>
+  readonly pods: readonly Pod[]
+  readonly namespaces: readonly Namespace[]
+  readonly nodes: readonly Node[]
+  readonly services: readonly Service[]
+  readonly endpointSlices: readonly EndpointSlice[]
+  readonly gateways: readonly Gateway[]
+  readonly authorizationPolicies: readonly AuthorizationPolicy[]
+  readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly serviceCidrs: readonly ServiceCidr[]
   /** Uids of workloads that have just become HBONE and are not known as such everywhere: STRICT waits for them. */
   readonly settling: ReadonlySet<string>
 }

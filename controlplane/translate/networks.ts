@@ -18,11 +18,15 @@ export function translateNetworks(
     else blocks.set(`${block.ip}/${block.prefix}`, block)
   }
   for (const node of nodes) {
-    const texts = node.spec?.podCIDRs ?? (node.spec?.podCIDR === undefined ? [] : [node.spec.podCIDR])
-    for (const text of texts) add(text, noteFor(node, faults), 'spec.podCIDRs')
+    const own = node.spec?.podCIDR === undefined ? [] : [node.spec.podCIDR]
+    for (const text of textsOf(node.spec?.podCIDRs ?? own)) add(text, noteFor(node, faults), 'spec.podCIDRs')
   }
-  for (const object of serviceCidrs) for (const text of object.spec?.cidrs ?? []) add(text, noteFor(object, faults), 'spec.cidrs')
+  for (const object of serviceCidrs) for (const text of textsOf(object.spec?.cidrs)) add(text, noteFor(object, faults), 'spec.cidrs')
   const settings: Note = (field, message) => faults.push({ kind: 'Settings', namespace: '', name: 'controlplane', field, message })
   for (const text of names.cidrs) add(text, settings, 'cidrs')
   return [...blocks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, block]) => block)
+}
+
+function textsOf(list: unknown): readonly string[] {
+  return Array.isArray(list) ? list.map(String) : []
 }

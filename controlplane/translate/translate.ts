@@ -1,7 +1,8 @@
 // All objects of one moment -> all resources of the proxies. Deterministic: the same objects give the same resources. What did
 // not change since the last run is taken over by reference, so a run costs a look-up per pod, not an encoding.
+import { messageOf } from '../../kit/error.ts'
 import type { Cidr } from '../../model/address.ts'
-import type { AuthorizationPolicy, EndpointSlice, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
+import type { AuthorizationPolicy, EndpointSlice, MeshObject, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import type { Authorization } from '../../model/policy.ts'
 import { type Service, serviceKeyOf } from '../../model/service.ts'
@@ -32,6 +33,15 @@ interface Memo<T> {
   readonly faults: readonly ObjectFault[]
 }
 
+interface PodContext {
+  readonly namespaces: ReadonlyMap<string, Namespace>
+  readonly nodes: ReadonlyMap<string, Node>
+  readonly waypoints: ReturnType<typeof indexWaypoints>
+  readonly memberships: ReadonlyMap<string, readonly Membership[]>
+  readonly selecting: ReadonlyMap<string, readonly AuthorizationPolicy[]>
+  readonly peers: PeerAuthenticationView
+}
+
 /** Translates again and again. Keeps what it made per object (dropped with the object). */
 export class Translator {
   readonly #names: MeshNames
@@ -56,24 +66,35 @@ export class Translator {
     const peers = translatePeerAuthentications(world.peerAuthentications, names, faults)
     const { policies, selecting, outcomes } = this.#policies(world, faults)
     for (const policy of peers.policies) policies.set(`${policy.namespace}/${policy.name}`, policy)
-    const workloads = new Map<string, Workload>()
-    for (const pod of world.pods) {
-      const namespace = namespaces.get(namespaceOf(pod))
-      const node = nodes.get(pod.spec?.nodeName ?? '')
-      const waypoint = waypointOf(pod, namespace, 'workload', waypoints, names)
-      const references = policyReferences(pod, selecting, peers, names, world.settling)
-      const members = memberships.get(`${namespaceOf(pod)}/${pod.metadata.name}`) ?? []
-      const inputs = [namespace, node, waypoint?.kind === 'hostname' ? waypoint.hostname : '', references.join(), ...members]
-      const workload = this.#memo(pod, inputs, faults, (own) =>
-        podToWorkload(pod, { namespace, node, waypoint, policies: references, services: mergePorts(members) }, names, noteFor(pod, own)),
-      )
-      if (workload !== undefined) workloads.set(workload.uid, workload)
-    }
+    const workloads = this.#workloads(world, { namespaces, nodes, waypoints, memberships, selecting, peers }, faults)
     for (const workload of bare) workloads.set(workload.uid, workload)
     const networks = translateNetworks(world.nodes, world.serviceCidrs, names, faults)
     this.#memos = this.#next
     this.#next = new Map()
     return { workloads, services, policies, networks, outcomes, faults }
+  }
+
+  #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {
+    const { namespaces, nodes, waypoints, memberships, selecting, peers } = context
+    const workloads = new Map<string, Workload>()
+    for (const pod of world.pods) {
+      const namespace = namespaces.get(namespaceOf(pod))
+      const node = nodes.get(pod.spec?.nodeName ?? '')
+      const waypoint = waypointOf(pod, namespace, 'workload', waypoints, this.#names)
+      const references = policyReferences(pod, selecting, peers, this.#names, world.settling)
+      const members = memberships.get(`${namespaceOf(pod)}/${pod.metadata.name}`) ?? []
+      const inputs = [namespace, node, waypoint?.kind === 'hostname' ? waypoint.hostname : '', references.join(), ...members]
+      const workload = this.#memo(pod, inputs, faults, (own) =>
+        podToWorkload(
+          pod,
+          { namespace, node, waypoint, policies: references, services: mergePorts(members) },
+          this.#names,
+          noteFor(pod, own),
+        ),
+      )
+      if (workload !== undefined) workloads.set(workload.uid, workload)
+    }
+    return workloads
   }
 
   #services(
@@ -93,7 +114,7 @@ export class Translator {
       const model = this.#memo(service, inputs, faults, (own) =>
         serviceToModel(service, namespace, waypoint, this.#names, noteFor(service, own)),
       )
-      services.set(serviceKeyOf(model), model)
+      if (model !== undefined) services.set(serviceKeyOf(model), model)
     }
     return { services, byName }
   }
@@ -108,15 +129,15 @@ export class Translator {
     for (const slice of sortedByName(world.endpointSlices)) {
       const service = services.get(`${namespaceOf(slice)}/${slice.metadata.labels?.[SERVICE_NAME_LABEL] ?? ''}`)
       if (service === undefined) continue // it comes with the service, or never
-      const translation: SliceTranslation = this.#memo(slice, [service], faults, (own) =>
+      const translation = this.#memo<SliceTranslation>(slice, [service], faults, (own) =>
         translateSlice(slice, service, this.#names, noteFor(slice, own)),
       )
-      for (const [key, membership] of translation.pods) {
+      for (const [key, membership] of translation?.pods ?? []) {
         const list = memberships.get(key)
         if (list === undefined) memberships.set(key, [membership])
         else list.push(membership)
       }
-      bare.push(...translation.workloads)
+      bare.push(...(translation?.workloads ?? []))
     }
     return { memberships, bare }
   }
@@ -133,9 +154,9 @@ export class Translator {
     const selecting = new Map<string, AuthorizationPolicy[]>()
     const outcomes = new Map<AuthorizationPolicy, PolicyOutcome>()
     for (const object of world.authorizationPolicies) {
-      const { policy, outcome }: PolicyTranslation = this.#memo(object, [], faults, (own) =>
-        translateAuthorization(object, this.#names, noteFor(object, own)),
-      )
+      const { policy, outcome } =
+        this.#memo<PolicyTranslation>(object, [], faults, (own) => translateAuthorization(object, this.#names, noteFor(object, own))) ??
+        UNREADABLE
       if (outcome !== undefined) outcomes.set(object, outcome)
       if (policy === undefined) continue
       policies.set(`${policy.namespace}/${policy.name}`, policy)
@@ -147,15 +168,31 @@ export class Translator {
     return { policies, selecting, outcomes }
   }
 
-  #memo<T>(object: object, inputs: readonly unknown[], faults: ObjectFault[], make: (faults: ObjectFault[]) => T): T {
-    let memo = this.#memos.get(object) as Memo<T> | undefined
+  /** The value of the last run while the inputs are the same; undefined = the object cannot be translated at all. */
+  #memo<T>(object: MeshObject, inputs: readonly unknown[], faults: ObjectFault[], make: (faults: ObjectFault[]) => T): T | undefined {
+    let memo = this.#memos.get(object) as Memo<T | undefined> | undefined
     if (memo === undefined || memo.inputs.length !== inputs.length || !memo.inputs.every((input, i) => input === inputs[i])) {
       const own: ObjectFault[] = []
-      memo = { inputs, value: make(own), faults: own }
+      memo = { inputs, value: attempt(object, own, make), faults: own }
     }
     this.#next.set(object, memo)
     faults.push(...memo.faults)
     return memo.value
+  }
+}
+
+const UNREADABLE: PolicyTranslation = {
+  policy: undefined,
+  outcome: { reason: 'Invalid', message: 'the object cannot be read; nothing of it is enforced' },
+}
+
+/** One malformed object must not stop all others. */
+function attempt<T>(object: MeshObject, faults: ObjectFault[], make: (faults: ObjectFault[]) => T): T | undefined {
+  try {
+    return make(faults)
+  } catch (error) {
+    noteFor(object, faults)('', `the object cannot be read: ${messageOf(error)}`)
+    return undefined
   }
 }
 
