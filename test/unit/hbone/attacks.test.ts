@@ -250,7 +250,7 @@ describe('hbone/attacks', function () {
         const { peer, closed, clock } = await victim()
         peer.send(...frames)
         assert.equal(await peer.goAway(), code)
-        clock.advance(1000)
+        await clock.advance(1000)
         const error = await closed
         assert.equal(error?.code, code === E.enhanceYourCalm ? 'PEER_ABUSE' : 'PROTOCOL_VIOLATION')
       })
@@ -309,12 +309,12 @@ describe('hbone/attacks', function () {
       const { peer, clock } = await victim()
       peer.send(...ids(400).map((id) => Buffer.concat([connect(id), word(T.rstStream, id, 8)])))
       await peer.frame(T.headers, 799)
-      clock.advance(3000)
+      await clock.advance(3000)
       for (let round = 0; round < 5; round++) {
         const mine = ids(150).map((id) => id + 800 + round * 300)
         peer.send(...mine.map((id) => connect(id)))
         await peer.frame(T.headers, mine.at(-1))
-        clock.advance(1500)
+        await clock.advance(1500)
         peer.send(...mine.map((id) => word(T.rstStream, id, 8)))
         await new Promise((resolve) => setTimeout(resolve, 5))
       }
@@ -359,26 +359,26 @@ describe('hbone/attacks', function () {
       const { peer, clock, closed } = await victim({ greet: false })
       peer.send(CLIENT_PREFACE.subarray(0, 20))
       await new Promise((resolve) => setTimeout(resolve, 10))
-      clock.advance(9_999)
+      await clock.advance(9_999)
       assert.equal(peer.isEnded, false)
-      clock.advance(1)
+      await clock.advance(1)
       await peer.goAway()
-      clock.advance(1000)
+      await clock.advance(1000)
       assert.equal((await closed)?.code, 'HANDSHAKE_TIMEOUT')
     })
 
     it('pings after 10 s and ends a silent connection 20 s later; any byte is a sign of life', async () => {
       const { peer, clock, closed } = await victim()
       await peer.frame(T.settings, 0, (frame) => frame.flags === 1)
-      clock.advance(10_000)
+      await clock.advance(10_000)
       assert.ok(await peer.frame(T.ping))
-      clock.advance(19_000)
+      await clock.advance(19_000)
       peer.send(encodeFrame(T.ping, 1, 0, Buffer.alloc(8)))
       await new Promise((resolve) => setTimeout(resolve, 20))
-      clock.advance(10_000)
+      await clock.advance(10_000)
       assert.equal(peer.isEnded, false)
-      clock.advance(25_000)
-      clock.advance(1000)
+      await clock.advance(25_000)
+      await clock.advance(1000)
       assert.equal((await closed)?.code, 'KEEPALIVE_TIMEOUT')
     })
 
@@ -388,7 +388,7 @@ describe('hbone/attacks', function () {
       peer.socket.pause()
       const pings = repeat(encodeFrame(T.ping, 0, 0, Buffer.alloc(8)), 400)
       const timer = setInterval(() => {
-        clock.advance(4000)
+        void clock.advance(4000)
         for (let i = 0; i < 10 && peer.socket.writableLength < 1e6; i++) peer.send(pings)
       }, 1)
       const error = await closed
@@ -410,7 +410,7 @@ describe('hbone/attacks', function () {
       const code = await opening
         .then((tunnel) => tunnel.closed.then((error) => error?.code ?? 'ended'))
         .catch((error: MeshError) => error.code)
-      clock.advance(1000)
+      await clock.advance(1000)
       return { code, peer, closed: closed.promise }
     }
 

@@ -109,7 +109,7 @@ describe('hbone/pool', () => {
     await f.pool.open(KEY, REQUEST)
     assert.deepEqual([f.dials, f.pool.stats().connections], [2, 2])
     first.reset()
-    f.clock.advance(1000)
+    await f.clock.advance(1000)
     await settle()
     assert.equal(f.pool.stats().connections, 1)
   })
@@ -147,16 +147,16 @@ describe('hbone/pool', () => {
     const f = fixture()
     const tunnel = await f.pool.open(KEY, REQUEST)
     tunnel.reset()
-    f.clock.advance(5_000)
+    await f.clock.advance(5_000)
     const again = await f.pool.open(KEY, REQUEST)
     again.reset()
     await settle()
     for (let i = 0; i < 30; i++) {
-      f.clock.advance(9_990)
+      await f.clock.advance(9_990)
       await settle(2) // lets PINGs be answered
     }
     assert.equal(f.pool.stats().connections, 1)
-    f.clock.advance(9_990)
+    await f.clock.advance(9_990)
     await settle()
     assert.deepEqual([f.dials, f.pool.stats().connections], [1, 0])
   })
