@@ -27,6 +27,7 @@ export function loadObject(options: { readonly path: string; readonly directory:
       const errno = bpfErrno()
       throw bpfFailure('OBJECT_REFUSED', { path: options.path, errno, verifier: lastLines(logs) })
     }
+    let isOpen = true
     const fds = new Map(programs(object).map((program) => [lib.programName(program), lib.programFd(program)]))
     return {
       programFd(name) {
@@ -34,7 +35,10 @@ export function loadObject(options: { readonly path: string; readonly directory:
         if (fd === undefined) throw new RangeError(`${options.path} has no program ${name}`)
         return fd
       },
-      [Symbol.dispose]: () => lib.close(object),
+      [Symbol.dispose]() {
+        if (isOpen) lib.close(object) // a second one would free twice
+        isOpen = false
+      },
     }
   } catch (error) {
     lib.close(object)

@@ -34,6 +34,7 @@ export class BpfMap<K, V> implements Disposable {
   readonly fd: number
   readonly #key: Layout<K>
   readonly #value: Layout<V>
+  #isOpen = true
 
   constructor(name: string, fd: number, key: Layout<K>, value: Layout<V>) {
     this.name = name
@@ -93,7 +94,8 @@ export class BpfMap<K, V> implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.fd)
+    if (this.#isOpen) closeSync(this.fd)
+    this.#isOpen = false
   }
 
   #batches(take: (keys: Buffer, values: Buffer, count: number) => void): void {

@@ -128,7 +128,9 @@ function serve(name: string, port: number, listener: number): void {
 
 if (import.meta.main) {
   process.stdout.write('"ready"\n')
-  createInterface({ input: process.stdin }).on('line', (line) => {
+  const lines = createInterface({ input: process.stdin })
+  lines.on('close', () => process.exit()) // the test has ended, however it did
+  lines.on('line', (line) => {
     const { id, op, args } = JSON.parse(line) as { id: number; op: keyof Operations; args: never }
     void (async () => {
       try {
