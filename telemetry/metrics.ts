@@ -1,6 +1,6 @@
 // The registry of a thread, and the istio_tcp_* metrics on it. Labels become a handle once per connection; a handle is
 // plain numbers, so that nothing is looked up or joined per chunk, and prom-client sees them only when it is scraped.
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
 import { METRICS, TCP_LABELS } from './names.ts'
 import type { MetricName, TcpLabel } from './names.ts'
 
@@ -105,11 +105,6 @@ export function makeGauge(
     collect: () => collect(gauge),
   })
   return gauge
-}
-
-/** A histogram of seconds that is on the list of names. */
-export function makeHistogram(registry: Registry, name: MetricName, labels: readonly string[] = []): Histogram<string> {
-  return new Histogram({ name, help: METRICS[name], labelNames: [...labels], registers: [registry] })
 }
 
 /** Labels whose absent value is not `unknown`. */

@@ -53,7 +53,6 @@ export const METRICS = {
   istio_dns_requests_total: 'DNS queries answered (unstable)',
   istio_dns_upstream_requests_total: 'DNS queries forwarded (unstable)',
   istio_dns_upstream_failures_total: 'DNS queries whose forwarding failed (unstable)',
-  istio_dns_upstream_request_duration_seconds: 'Seconds until a forwarded DNS query was answered (unstable)',
   istio_build: 'Build information of the component',
   weft_refused_total: 'Connections refused before or instead of being proxied, by direction and error code',
   weft_handshakes_open: 'TLS handshakes under way on port 15008',

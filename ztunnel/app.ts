@@ -17,7 +17,7 @@ import { dumpIdentity } from './admin/certificates.ts'
 import { configDump } from './admin/config-dump.ts'
 import { Mirror } from './admin/mirror.ts'
 import { AdminServers } from './admin/server.ts'
-import type { PodConnections } from './channel.ts'
+import type { PodConnections, PodInfo } from './channel.ts'
 import { Enroller } from './enroll.ts'
 import { CaClient } from './identity/ca-client.ts'
 import { CertificateManager } from './identity/manager.ts'
@@ -117,7 +117,7 @@ export class Ztunnel {
       this.#log.error('a thread asked for an identity that is none', { id: note.id })
       return
     }
-    this.#certificates.get(identity.value, 'realtime').then(
+    this.#certificates.get(identity.value, note.priority).then(
       (certificate) => this.#threads.sendTo(thread, certificateMessage(certificate)),
       (error: unknown) => this.#threads.sendTo(thread, { kind: 'certificate-failed', id: note.id, reason: messageOf(error) }),
     )
@@ -224,7 +224,13 @@ export class Ztunnel {
       log: this.#log.scope('inpod'),
       clock: systemClock,
       onStarted: () => started.inc(),
-      onStopped: () => stopped.inc(),
+      onStopped: (info) => {
+        stopped.inc()
+        const isSame = (other: PodInfo): boolean => other.namespace === info.namespace && other.serviceAccount === info.serviceAccount
+        if (this.#enroller.list().some((pod) => isSame(pod.info))) return
+        const { namespace, serviceAccount } = info
+        this.#certificates.forget({ trustDomain: this.#settings.trustDomain, namespace, serviceAccount })
+      },
     })
   }
 

@@ -39,7 +39,7 @@ export type ToData =
 /** data → admin */
 export type ToAdmin =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'need-certificate'; readonly id: SpiffeId }
+  | { readonly kind: 'need-certificate'; readonly id: SpiffeId; readonly priority: 'realtime' | 'warmup' }
   | { readonly kind: 'demand'; readonly name: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'pod-added'; readonly uid: string }

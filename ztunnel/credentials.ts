@@ -1,9 +1,11 @@
 // A data thread's certificates: one TLS context and one peer admission per identity, renewed by messages of the admin thread.
 // Connections wait for their identity's first certificate (bounded) instead of failing. Called by pod.ts and proxy/dial.ts.
+import { constants } from 'node:crypto'
 import tls from 'node:tls'
 import { parseBundle } from '../certs/bundle.ts'
 import { PeerAdmission } from '../certs/peer.ts'
 import type { Clock } from '../kit/clock.ts'
+import { messageOf } from '../kit/error.ts'
 import type { SpiffeId } from '../model/identity.ts'
 import type { CertificateMessage } from './channel.ts'
 import { ztunnelFailure } from './errors.ts'
@@ -18,11 +20,15 @@ export interface Credentials {
   readonly notAfterMs: number
 }
 
-/** TLS as HBONE has it: 1.3 only, AES-GCM, no renegotiation of anything. */
+/** Asks the admin thread: `realtime` = a connection waits, `warmup` = a pod has come. */
+export type RequestCertificate = (id: SpiffeId, priority: 'realtime' | 'warmup') => void
+
+/** TLS as HBONE has it: 1.3 only, AES-GCM, no resumption. */
 const HBONE_TLS = {
   minVersion: 'TLSv1.3',
   maxVersion: 'TLSv1.3',
   ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384',
+  secureOptions: constants.SSL_OP_NO_TICKET, // a resumed session would skip the check of the peer's certificate
 } as const satisfies tls.SecureContextOptions
 
 /** Credentials by identity. */
@@ -31,7 +37,7 @@ export class CredentialStore {
     readonly trustDomain: string
     readonly clock: Clock
     readonly waitMs: number
-    readonly request: (id: SpiffeId) => void
+    readonly request: RequestCertificate
   }
   readonly #known = new Map<SpiffeId, Credentials>()
   readonly #waiting = new Map<SpiffeId, Set<(credentials: Credentials) => void>>()
@@ -40,7 +46,7 @@ export class CredentialStore {
   readonly #listeners = new Set<(credentials: Credentials) => void>()
 
   /** @param options.request asks the admin thread; called each time a waiter comes while none is there */
-  constructor(options: { trustDomain: string; clock: Clock; waitMs: number; request(id: SpiffeId): void }) {
+  constructor(options: { trustDomain: string; clock: Clock; waitMs: number; request: RequestCertificate }) {
     this.#options = options
   }
 
@@ -55,22 +61,14 @@ export class CredentialStore {
     return known !== undefined && known.notAfterMs > this.#options.clock.nowMs() ? known : undefined
   }
 
-  /** Takes a certificate of the admin thread; wakes waiters, tells listeners. @throws Error of OpenSSL */
+  /** Takes a certificate of the admin thread; wakes waiters, tells listeners. One that cannot be used counts as failed. */
   put(message: CertificateMessage): void {
-    const { clock, trustDomain } = this.#options
-    const parsed = parseBundle(message.rootsPem, trustDomain)
-    if (!parsed.ok) {
-      this.failed(message.id, parsed.errors.join('; ')) // without roots nobody could be admitted
+    let credentials: Credentials
+    try {
+      credentials = this.#make(message)
+    } catch (error) {
+      this.failed(message.id, messageOf(error)) // what was there before stays in use while it is valid
       return
-    }
-    const bundle = parsed.value
-    const contextOptions = { ...HBONE_TLS, cert: message.chainPem, key: message.keyPem, ca: message.rootsPem }
-    const credentials: Credentials = {
-      id: message.id,
-      secureContext: tls.createSecureContext(contextOptions),
-      contextOptions,
-      admission: new PeerAdmission({ bundle: () => bundle, clock }),
-      notAfterMs: message.notAfterMs,
     }
     this.#known.set(message.id, credentials)
     this.#reasons.delete(message.id)
@@ -87,7 +85,7 @@ export class CredentialStore {
 
   /** Asks for a certificate before it is needed. */
   prefetch(id: SpiffeId): void {
-    if (this.peek(id) === undefined) this.#options.request(id)
+    if (this.peek(id) === undefined) this.#options.request(id, 'warmup')
   }
 
   /** Drops an identity that no pod has any more. */
@@ -99,6 +97,21 @@ export class CredentialStore {
   onRenewed(tell: (credentials: Credentials) => void): Disposable {
     this.#listeners.add(tell)
     return { [Symbol.dispose]: () => void this.#listeners.delete(tell) }
+  }
+
+  /** @throws Error without usable roots, or of OpenSSL */
+  #make(message: CertificateMessage): Credentials {
+    const { clock, trustDomain } = this.#options
+    const bundle = parseBundle(message.rootsPem, trustDomain)
+    if (!bundle.ok) throw new Error(bundle.errors.join('; ')) // nobody could be admitted
+    const contextOptions = { ...HBONE_TLS, cert: message.chainPem, key: message.keyPem, ca: message.rootsPem }
+    return {
+      id: message.id,
+      secureContext: tls.createSecureContext(contextOptions),
+      contextOptions,
+      admission: new PeerAdmission({ bundle: () => bundle.value, clock }),
+      notAfterMs: message.notAfterMs,
+    }
   }
 
   #wait(id: SpiffeId): Promise<Credentials> {
@@ -114,7 +127,7 @@ export class CredentialStore {
         resolve(credentials)
       }
       waiting.add(wake)
-      this.#options.request(id)
+      this.#options.request(id, 'realtime')
     })
   }
 }

@@ -48,7 +48,7 @@ export class DataThread {
         trustDomain: settings.trustDomain,
         clock: systemClock,
         waitMs: settings.certificateWaitMs,
-        request: (id) => post({ kind: 'need-certificate', id }),
+        request: (id, priority) => post({ kind: 'need-certificate', id, priority }),
       }),
       records: new RecordBook({ metrics, access: new AccessLog(this.#log), clock: systemClock }),
       refused: makeCounter(this.#metrics, 'weft_refused_total', ['direction', 'code']),
@@ -116,6 +116,9 @@ export class DataThread {
     const pod = this.#pods.get(uid)
     this.#pods.delete(uid)
     pod?.remove('WORKLOAD_REMOVED')
+    const { credentials } = this.#context
+    if (pod !== undefined && ![...this.#pods.values()].some((other) => other.context.id === pod.context.id))
+      credentials.forget(pod.context.id)
     this.#post({ kind: 'pod-removed', uid })
   }
 

@@ -133,7 +133,6 @@ export const ERRORS = {
   NO_POD_INFO: { source: 'downstream', retry: 'no', message: 'a pod was announced without name, namespace and service account' },
   THREAD_FAILED: { source: 'internal', retry: 'yes', message: 'a data thread failed' },
   LOCAL_XDS_INVALID: { source: 'internal', retry: 'no', message: 'the file of LOCAL_XDS_PATH is not valid' },
-  SETTINGS_INVALID: { source: 'internal', retry: 'no', message: 'settings are not valid' },
 } as const satisfies Record<string, ErrorRow>
 
 /** Code of a refusal or failure. */

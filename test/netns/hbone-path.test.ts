@@ -203,6 +203,14 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     await ztunnel.describe(mesh())
   })
 
+  it('answers names of the mesh', async () => {
+    const script = `
+import { Resolver } from 'node:dns/promises'
+const resolver = new Resolver(); resolver.setServers(['10.96.0.53'])
+console.log(await resolver.resolve4('web.shop.svc.cluster.local'))`
+    assert.equal(await program(client, script).result(), "[ '10.96.0.10' ]\n")
+  })
+
   it('lets a pod go', async () => {
     await ztunnel.release(client)
     assert.equal(await program(client, get(server.ip4)).result(), `200 hello ::ffff:${client.ip4} /x\n`)
@@ -210,9 +218,25 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     assert.match(await program(client, get(server.ip4)).result(), /^200/)
   })
 
-  it('ends in order', async function () {
-    this.timeout(10_000)
-    assert.equal(await ztunnel.stop(), 0)
+  it('on SIGTERM takes nothing new, lets live connections end, forces the rest at the deadline', async function () {
+    this.timeout(15_000)
+    const live = program(
+      client,
+      `import net from 'node:net'
+const socket = net.connect(7070, '${server.ip4}', () => setInterval(() => socket.write('x'), 200)).on('error', (error) => console.log(error.code))
+let count = 0
+socket.on('data', () => console.log('echo', ++count)).on('close', () => { console.log('closed'); process.exit() })`,
+    )
+    await live.says('echo 1')
+    const from = ztunnel.lines.length
+    const ended = ztunnel.stop()
+    await ztunnel.line((line) => line.message === 'draining', from)
+    assert.match(await program(client, get(server.ip4)).result(), /^failed/)
+    const echoed = live.output
+    await live.says(`echo ${echoed.split('\n').length + 3}`)
+    assert.equal(await ended, 0)
+    await live.says('closed')
+    assert.ok(ztunnel.lines.some((line) => line.code === 'DRAINED' && line.direction === 'outbound'))
   })
 })
 

@@ -46,7 +46,7 @@ export class ZtunnelNode implements AsyncDisposable {
       LOCAL_XDS_PATH: this.yaml,
       INPOD_UDS: zdsPath,
       WEFT_BPFFS_DIR: lab.bpffs,
-      ISTIO_META_DNS_CAPTURE: 'false',
+      CONNECTION_TERMINATION_DEADLINE: '2s',
     }
     const main = new URL('../../ztunnel/main.ts', import.meta.url).pathname
     const command = `echo $$ > ${lab.cgroup}/ztunnel/cgroup.procs; exec nsenter --net=${lab.nodePath} ${process.execPath} ${main}`
