@@ -1,6 +1,7 @@
 // The control plane put together: source -> push loop -> xDS server, the CA beside it, one gRPC port for both, one HTTP port.
 import { Server, type ServerOptions } from '@grpc/grpc-js'
 import type { Server as HttpServer } from 'node:http'
+import type { CertificateAuthority } from '../certs/ca.ts'
 import type { Clock } from '../kit/clock.ts'
 import { success } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
@@ -43,28 +44,25 @@ export interface ControlplaneApp extends AsyncDisposable {
   readonly metrics: ControlplaneMetrics
 }
 
-/**
- * Starts everything; resolved when the ports are open and the first resources are published.
- * @throws CA_STORE_BROKEN, LISTEN_FAILED
- */
-export async function startControlplane(options: {
+/** What a control plane is made of. */
+export interface ControlplaneOptions {
   readonly settings: ControlplaneSettings
   readonly source: ConfigSource
   readonly log: Log
   readonly clock: Clock
-}): Promise<ControlplaneApp> {
-  const { settings, source, log, clock } = options
+}
+
+/**
+ * Starts everything; resolved when the ports are open and the first resources are published.
+ * @throws CA_STORE_BROKEN, LISTEN_FAILED
+ */
+export async function startControlplane(options: ControlplaneOptions): Promise<ControlplaneApp> {
+  const { settings, source, log } = options
   const stopped = new AbortController()
   const readiness = new Readiness()
   const metrics = makeMetrics()
   const listed = readiness.await('objects')
-  const authority = await openCa({
-    dir: settings.caDir,
-    trustDomain: settings.trustDomain,
-    clock,
-    limits: { defaultTtlMs: settings.certificateLife, maxTtlMs: settings.longestCertificateLife },
-  })
-  if (settings.rootCertFile !== '') replaceFile(settings.rootCertFile, authority.rootsPem, 0o644)
+  const authority = await openAuthority(options)
   const pods = new PodIndex()
   const check: CallerCheck = {
     pods,
@@ -72,17 +70,8 @@ export async function startControlplane(options: {
     reviewToken: (token, audience) => source.reviewToken(token, audience),
   }
   const publisher = new Publisher()
-  const xds = makeXdsServer(publisher, check, metrics, log.scope('xds'), clock)
-  const loop = new PushLoop({
-    source,
-    names: namesOf(settings),
-    publisher,
-    server: xds,
-    status: new StatusWriter({ source, log: log.scope('status'), clock }),
-    metrics,
-    log: log.scope('push'),
-    clock,
-  })
+  const xds = makeXdsServer(publisher, check, metrics, options)
+  const loop = makeLoop(publisher, xds, metrics, options)
   source.onChange((event) => {
     pods.apply(event)
     loop.kick()
@@ -92,47 +81,80 @@ export async function startControlplane(options: {
   await source.start(stopped.signal)
   pods.fill(source.objects('pods') as Iterable<Pod>)
   loop.run()
-  const signOptions = { ...check, authority: () => authority, trustDomain: settings.trustDomain, log: log.scope('audit') }
   const grpc = new Server(GRPC_OPTIONS)
   xds.addTo(grpc)
+  addCa(grpc, authority, check, metrics, options)
+  const serving = makeServing(authority, options)
+  await serving.start()
+  const grpcPort = await listenGrpc(grpc, settings.listen, serving)
+  listed[Symbol.dispose]()
+  log.info('control plane ready', { grpcPort, httpPort })
+  const close = async (): Promise<void> => {
+    stopped.abort()
+    for (const part of [loop, serving]) part[Symbol.dispose]()
+    xds.close()
+    http.closeAllConnections()
+    await new Promise<void>((resolve) => http.close(() => resolve()))
+    grpc.forceShutdown()
+  }
+  return { grpcPort, httpPort, metrics, [Symbol.asyncDispose]: close }
+}
+
+async function openAuthority({ settings, clock }: ControlplaneOptions): Promise<CertificateAuthority> {
+  const authority = await openCa({
+    dir: settings.caDir,
+    trustDomain: settings.trustDomain,
+    clock,
+    limits: { defaultTtlMs: settings.certificateLife, maxTtlMs: settings.longestCertificateLife },
+  })
+  if (settings.rootCertFile !== '') replaceFile(settings.rootCertFile, authority.rootsPem, 0o644)
+  return authority
+}
+
+function makeLoop(publisher: Publisher, server: DeltaServer, metrics: ControlplaneMetrics, options: ControlplaneOptions): PushLoop {
+  const { settings, source, log, clock } = options
+  const status = new StatusWriter({ source, log: log.scope('status'), clock })
+  return new PushLoop({ source, names: namesOf(settings), publisher, server, status, metrics, log: log.scope('push'), clock })
+}
+
+function addCa(
+  grpc: Server,
+  authority: CertificateAuthority,
+  check: CallerCheck,
+  metrics: ControlplaneMetrics,
+  { settings, log, clock }: ControlplaneOptions,
+): void {
+  const audit = log.scope('audit')
+  const signOptions = { ...check, authority: () => authority, trustDomain: settings.trustDomain, log: audit }
   addCertificateService(grpc, {
     sign: (request) => sign(request, signOptions),
     onAnswer: (isIssued) => metrics.certificates.inc({ result: isIssued ? 'issued' : 'refused' }),
-    log: log.scope('audit'),
+    log: audit,
     clock,
   })
-  const serving = new ServingCertificate({
+}
+
+function makeServing(authority: CertificateAuthority, { settings, log, clock }: ControlplaneOptions): ServingCertificate {
+  const { trustDomain, rootNamespace: namespace } = settings
+  return new ServingCertificate({
     authority: () => authority,
-    id: spiffeIdOf({ trustDomain: settings.trustDomain, namespace: settings.rootNamespace, serviceAccount: 'controlplane' }),
+    id: spiffeIdOf({ trustDomain, namespace, serviceAccount: 'controlplane' }),
     dnsNames: listOf(settings.servingNames),
     ips: addressesOf(settings.servingIps),
     log: log.scope('ca'),
     clock,
   })
-  await serving.start()
-  const grpcPort = await listenGrpc(grpc, settings.listen, serving)
-  listed[Symbol.dispose]()
-  log.info('control plane ready', { grpcPort, httpPort })
-  return {
-    grpcPort,
-    httpPort,
-    metrics,
-    async [Symbol.asyncDispose]() {
-      stopped.abort()
-      loop[Symbol.dispose]()
-      serving[Symbol.dispose]()
-      xds.close()
-      http.closeAllConnections()
-      await new Promise<void>((resolve) => http.close(() => resolve()))
-      grpc.forceShutdown()
-    },
-  }
 }
 
-function makeXdsServer(publisher: Publisher, check: CallerCheck, metrics: ControlplaneMetrics, log: Log, clock: Clock): DeltaServer {
+function makeXdsServer(
+  publisher: Publisher,
+  check: CallerCheck,
+  metrics: ControlplaneMetrics,
+  { log, clock }: ControlplaneOptions,
+): DeltaServer {
   return new DeltaServer({
     source: publisher.store,
-    log,
+    log: log.scope('xds'),
     clock,
     async authenticate(token) {
       const caller = await checkCaller(token, check)

@@ -77,8 +77,9 @@ export class DeltaStream {
     return { id, node: this.#node, caller: caller.label, peer, kinds }
   }
 
+  /** False also while the client has not asked for anything: it may hold what it got on an earlier stream. */
   hasAcked(revision: number): boolean {
-    return [...this.#subscriptions.values()].every((each) => each.hasAcked(revision))
+    return this.#subscriptions.size > 0 && [...this.#subscriptions.values()].every((each) => each.hasAcked(revision))
   }
 
   /** Handles one request. */

@@ -1,7 +1,7 @@
-// What can go wrong on an xDS stream.
+// What can go wrong on an xDS stream, seen from the client.
 import { type ErrorRow, failures } from '../kit/error.ts'
 
-/** Error codes of xDS clients and servers. */
+/** Error codes of xDS clients. */
 export const XDS_ERRORS = {
   XDS_STREAM_LOST: {
     source: 'upstream',
@@ -14,12 +14,6 @@ export const XDS_ERRORS = {
     retry: 'yes',
     message: 'the control plane sent a message that cannot be read',
     hint: 'the versions of proxy and control plane may not fit',
-  },
-  XDS_ACK_TIMEOUT: {
-    source: 'downstream',
-    retry: 'yes',
-    message: 'the proxy did not answer a push in time',
-    hint: 'its node may be overloaded; it will reconnect',
   },
 } as const satisfies Readonly<Record<string, ErrorRow>>
 
