@@ -1,8 +1,15 @@
 // The weft command. One file per verb in command/; this one only puts them together and turns errors into exit codes:
 // 0 done, 1 failed, 2 wrongly called; `exec` passes on the status of what it ran.
 import { Command, CommanderError } from 'commander'
+import { registerCheck } from './command/check.ts'
 import { registerDown } from './command/down.ts'
+import { registerExec } from './command/exec.ts'
+import { registerLogs } from './command/logs.ts'
+import { registerObjects } from './command/objects.ts'
+import { registerRelease } from './command/release.ts'
+import { registerStatus } from './command/status.ts'
 import { registerUp } from './command/up.ts'
+import { registerZtunnelConfig } from './command/ztunnel-config.ts'
 import { DEFAULT_NAME } from './connect.ts'
 import { printNote, sentenceOf } from './output.ts'
 
@@ -12,6 +19,13 @@ export function makeProgram(): Command {
   program.description('a service mesh without sidecars, on one machine').version('0.1.0').exitOverride().enablePositionalOptions()
   registerUp(program, DEFAULT_NAME)
   registerDown(program, DEFAULT_NAME)
+  registerExec(program, DEFAULT_NAME)
+  registerObjects(program, DEFAULT_NAME)
+  registerLogs(program, DEFAULT_NAME)
+  registerStatus(program, DEFAULT_NAME)
+  registerCheck(program)
+  registerZtunnelConfig(program, DEFAULT_NAME)
+  registerRelease(program, DEFAULT_NAME)
   for (const command of program.commands) command.exitOverride()
   return program
 }

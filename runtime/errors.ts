@@ -17,6 +17,7 @@ export const RUNTIME_ERRORS = {
     message: 'a mesh of this name is running',
     hint: 'end it with weft down, or choose another --name',
   },
+  POD_MISSING: { source: 'downstream', retry: 'no', message: 'there is no such pod running', hint: 'see weft get pods' },
   MESH_MISSING: { source: 'downstream', retry: 'no', message: 'no mesh of this name is running', hint: 'start it with: weft up -f DIR' },
   NETWORK_FAILED: { source: 'internal', retry: 'no', message: 'the network of the mesh cannot be set up' },
   SANDBOX_FAILED: { source: 'internal', retry: 'yes', message: 'the network of a pod cannot be set up' },
@@ -25,6 +26,12 @@ export const RUNTIME_ERRORS = {
   CAPABILITY_REFUSED: { source: 'downstream', retry: 'no', message: 'a container asks for a capability that is never given' },
   CONFIG_MISSING: { source: 'downstream', retry: 'yes', message: 'a ConfigMap, a Secret or a key of one is missing' },
   BAD_CONTAINER: { source: 'downstream', retry: 'no', message: 'a container cannot be started as written' },
+  NODE_UNREACHABLE: {
+    source: 'upstream',
+    retry: 'yes',
+    message: 'a component does not answer',
+    hint: 'see weft status and its log below /run/weft/NAME/logs',
+  },
   CLEANUP_INCOMPLETE: { source: 'internal', retry: 'yes', message: 'not everything could be removed', hint: 'run weft down again' },
 } as const satisfies Record<string, ErrorRow>
 

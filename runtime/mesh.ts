@@ -53,14 +53,17 @@ export class LocalMesh implements AsyncDisposable {
   readonly store: ObjectStore
   readonly supervisor: Supervisor
   readonly tokens: TokenIssuer
+  /** Whether proxies run. */
+  readonly hasMesh: boolean
   readonly #parts: AsyncDisposableStack
 
-  private constructor(parts: Pick<LocalMesh, 'layout' | 'nodes' | 'store' | 'supervisor' | 'tokens'>, stack: AsyncDisposableStack) {
+  private constructor(parts: Parts, hasMesh: boolean, stack: AsyncDisposableStack) {
     this.layout = parts.layout
     this.nodes = parts.nodes
     this.store = parts.store
     this.supervisor = parts.supervisor
     this.tokens = parts.tokens
+    this.hasMesh = hasMesh
     this.#parts = stack
   }
 
@@ -80,7 +83,7 @@ export class LocalMesh implements AsyncDisposable {
     for (const component of controlComponents(layout, options)) mesh.supervisor.start(component)
     for (const node of nodes) for (const component of nodeComponents(layout, node, options)) mesh.supervisor.start(component)
     if (options.source !== undefined) followSource(options, options.source, mesh.store, stack)
-    return new LocalMesh(mesh, stack.move())
+    return new LocalMesh(mesh, options.hasMesh, stack.move())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

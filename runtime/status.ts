@@ -5,6 +5,7 @@ import type { Event, Pod } from '../model/object.ts'
 import { REDIRECTION_ANNOTATION } from './annotations.ts'
 import { isReady } from './controllers/deployments.ts'
 import { COMPONENT_ANNOTATION, type MeshLayout, type NodeLayout } from './layout.ts'
+import { unreadyComponents } from './readiness.ts'
 import { type ReleaseMark, readReleases } from './release.ts'
 import type { ObjectStore } from './store.ts'
 import type { ComponentState, Supervisor } from './supervisor.ts'
@@ -13,6 +14,8 @@ import type { ComponentState, Supervisor } from './supervisor.ts'
 export interface ComponentStatus extends ComponentState {
   readonly rssBytes: number | undefined
   readonly pssBytes: number | undefined
+  /** What it waits for, by its own word; undefined = ready, or it has no such word. */
+  readonly unready: string | undefined
 }
 
 /** What `weft status -o json` prints. */
@@ -58,7 +61,8 @@ export async function statusOf(
 ): Promise<MeshStatus> {
   const { layout, store, supervisor } = parts
   const pods = (store.list('pods') as Pod[]).filter((pod) => pod.metadata.annotations?.[COMPONENT_ANNOTATION] === undefined)
-  const components = supervisor.states().map((state) => ({ ...state, ...memoryOf(state.pid) }))
+  const unready = hasMesh ? await unreadyComponents(layout, parts.nodes) : new Map<string, string>()
+  const components = supervisor.states().map((state) => ({ ...state, ...memoryOf(state.pid), unready: unready.get(state.name) }))
   const running = [
     {
       name: 'up',
@@ -67,13 +71,16 @@ export async function statusOf(
       state: 'running' as const,
       restarts: 0,
       lastExit: undefined,
+      unready: undefined,
       ...memoryOf(process.pid),
     },
   ]
   return {
     name: layout.name,
     hasMesh,
-    isReady: components.every((one) => one.state === 'running') && pods.every((pod) => isReady(pod) || pod.status?.phase === 'Succeeded'),
+    isReady:
+      components.every((one) => one.state === 'running' && one.unready === undefined) &&
+      pods.every((pod) => isReady(pod) || pod.status?.phase === 'Succeeded'),
     released: readReleases(layout),
     nodes: parts.nodes.map((node) => ({
       name: node.name,

@@ -73,7 +73,9 @@ async function waitReady(mesh: LocalMesh, hasMesh: boolean, signal: AbortSignal,
   while (!signal.aborted && calm < 2) {
     const status = await statusOf(mesh, hasMesh)
     const waiting = [
-      ...status.components.filter((one) => one.state !== 'running').map((one) => `${one.name} (${one.lastExit ?? one.state})`),
+      ...status.components
+        .filter((one) => one.state !== 'running' || one.unready !== undefined)
+        .map((one) => `${one.name} (${one.state === 'running' ? one.unready : (one.lastExit ?? one.state)})`),
       ...status.pods.filter((pod) => !pod.ready && pod.phase !== 'Succeeded').map((pod) => `pod ${pod.namespace}/${pod.name}`),
     ]
     calm = status.isReady ? calm + 1 : 0

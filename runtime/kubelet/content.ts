@@ -48,7 +48,7 @@ export function environmentOf(container: Container, facts: PodFacts, find: FindO
   for (const { name, value, valueFrom } of container.env ?? []) {
     if (valueFrom === undefined) result[name] = expand(value ?? '', result)
     else {
-      const text = valueOf(valueFrom, facts, find)
+      const text = referenced(valueFrom, facts, find)
       if (text !== undefined) result[name] = text
     }
   }
@@ -119,7 +119,7 @@ function addFiles(
   }
 }
 
-function valueOf(
+function referenced(
   from: NonNullable<NonNullable<Container['env']>[number]['valueFrom']>,
   facts: PodFacts,
   find: FindObject,

@@ -85,7 +85,10 @@ export class Kubelet {
     if (uid === undefined || pod.spec?.nodeName !== this.#options.node.name) return
     if (pod.metadata.annotations?.[COMPONENT_ANNOTATION] !== undefined) return // the supervisor runs it
     const running = this.#workers.get(uid)
-    if (running !== undefined) return running.worker.update(pod)
+    if (running !== undefined) {
+      running.worker.update(pod)
+      return
+    }
     if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return
     const worker = new PodWorker(this.#context, pod)
     const done = worker.run().finally(() => this.#workers.delete(uid))

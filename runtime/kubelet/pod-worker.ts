@@ -79,6 +79,7 @@ export class PodWorker {
     this.#keepsObject = options.keepsObject === true
     this.#pod = { ...this.#pod, metadata: { ...this.#pod.metadata, deletionGracePeriodSeconds: 0 } }
     this.#stop.abort()
+    for (const one of [...this.#inits, ...this.#containers]) void one.stop(0) // also when an orderly end is under way
   }
 
   /** Runs the pod until it is deleted and gone. Never rejects. */

@@ -1,0 +1,69 @@
+// weft release: the kill switch. Takes steering out of the kernel, with or without the mesh's processes, and leaves a loud status.
+import { existsSync } from 'node:fs'
+import type { Command } from 'commander'
+import { systemClock } from '../../kit/clock.ts'
+import { codeOf } from '../../kit/error.ts'
+import { killCgroup } from '../../linux/cgroup.ts'
+import { ObjectClient } from '../../objects/client.ts'
+import { objectFailure } from '../../objects/errors.ts'
+import { runtimeFailure } from '../../runtime/errors.ts'
+import { isMeshName, type MeshLayout, meshLayout, type NodeLayout } from '../../runtime/layout.ts'
+import { releaseNamespace, releaseNodes, type ReleaseRequest } from '../../runtime/release.ts'
+import { readRecord } from '../../runtime/state.ts'
+import { print, printNote } from '../output.ts'
+
+interface ReleaseFlags {
+  readonly namespace?: string
+  readonly node?: string
+  readonly all?: boolean
+  readonly resume?: boolean
+  readonly name: string
+}
+
+/** Registers the command. */
+export function registerRelease(program: Command, defaultName: string): void {
+  program
+    .command('release')
+    .description('kill switch: pods go on in plaintext, also when every component of the mesh is dead')
+    .option('-n, --namespace <NS>', 'the pods of one namespace')
+    .option('--node <NODE>', 'the pods of one node')
+    .option('--all', 'the pods of all nodes')
+    .option('--resume', 'take a release back')
+    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .action(release)
+}
+
+async function release(flags: ReleaseFlags): Promise<void> {
+  if (!isMeshName(flags.name)) throw runtimeFailure('BAD_NAME', { name: flags.name })
+  if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
+  const mesh = meshLayout(flags.name)
+  const record = readRecord(flags.name)
+  if (record === undefined || !existsSync(mesh.dir)) throw runtimeFailure('MESH_MISSING', { name: flags.name })
+  const all = record.nodes.map((_, index) => mesh.node(index + 1))
+  const chosen = flags.node === undefined ? all : all.filter((node) => node.name === flags.node)
+  if (chosen.length === 0) throw objectFailure('NOT_FOUND', { node: flags.node })
+  const isChosen = flags.all === true || flags.node !== undefined || flags.namespace !== undefined || flags.resume === true
+  if (!isChosen) throw objectFailure('BAD_REQUEST', { what: 'say what to release: -n NS, --node NODE or --all' })
+  for (const sentence of await carryOut(mesh, chosen, flags)) print(sentence)
+  if (flags.resume !== true) printNote('released pods are NOT protected by the mesh; take it back with: weft release --resume')
+}
+
+async function carryOut(mesh: MeshLayout, nodes: readonly NodeLayout[], flags: ReleaseFlags): Promise<string[]> {
+  const byNamespace = flags.namespace === undefined ? {} : { namespace: flags.namespace }
+  const request: ReleaseRequest = {
+    ...byNamespace,
+    nodes: nodes.map((node) => node.name),
+    ...(flags.resume === true ? { resume: true } : {}),
+  }
+  using client = new ObjectClient({ socketPath: mesh.apiSocket })
+  try {
+    return ((await client.send('/release', request)) as { done: string[] }).done
+  } catch (error) {
+    if (codeOf(error) !== 'API_UNREACHABLE' || flags.resume === true) throw error
+    // Nobody supervises any more: an agent that still lives would capture the pods again.
+    for (const node of nodes) await killCgroup(`${node.cgroup}/agent`)
+    const nowIso = new Date(systemClock.nowMs()).toISOString()
+    if (flags.namespace !== undefined) return releaseNamespace(mesh, nodes, flags.namespace, nowIso)
+    return releaseNodes(mesh, nodes, nowIso)
+  }
+}

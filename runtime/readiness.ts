@@ -1,0 +1,30 @@
+// Whether the components say that they are ready: one GET each, at the ports of the port table.
+import { messageOf } from '../kit/error.ts'
+import type { MeshLayout, NodeLayout } from './layout.ts'
+import { getInNetns } from './node-http.ts'
+
+const CONTROLPLANE_PORT = 15014
+const AGENT_PORT = 15014
+const ZTUNNEL_PORT = 15021
+
+/** @returns what each component that is not ready says, by the component's name; never rejects */
+export async function unreadyComponents(mesh: MeshLayout, nodes: readonly NodeLayout[]): Promise<ReadonlyMap<string, string>> {
+  const asks: [name: string, netns: string, ip: string, port: number, path: string][] = [
+    ['controlplane', mesh.controlNetns, mesh.controlIp.v4, CONTROLPLANE_PORT, '/ready'],
+    ...nodes.flatMap((node): [string, string, string, number, string][] => [
+      [`ztunnel-${node.name}`, node.netns, '127.0.0.1', ZTUNNEL_PORT, '/healthz/ready'],
+      [`cni-${node.name}`, node.netns, '127.0.0.1', AGENT_PORT, '/healthz/ready'],
+    ]),
+  ]
+  const answers = await Promise.all(
+    asks.map(async ([name, ...ask]): Promise<[string, string] | undefined> => {
+      try {
+        const { status, body } = await getInNetns(...ask)
+        return status === 200 ? undefined : [name, body.trim().split('\n')[0]?.slice(0, 200) ?? `status ${status}`]
+      } catch (error) {
+        return [name, messageOf(error)]
+      }
+    }),
+  )
+  return new Map(answers.filter((one) => one !== undefined))
+}
