@@ -21,6 +21,7 @@ export interface Layout<T> extends Codec<T> {
 
 type Values<Fields> = { readonly [Name in keyof Fields]: Fields[Name] extends Codec<infer T> ? T : never }
 
+/** `__u16` */
 export const u16: Codec<number> = {
   bytes: 2,
   align: 2,
@@ -28,6 +29,7 @@ export const u16: Codec<number> = {
   read: (from, at) => from.readUInt16LE(at),
 }
 
+/** `__u32` */
 export const u32: Codec<number> = {
   bytes: 4,
   align: 4,
@@ -35,6 +37,7 @@ export const u32: Codec<number> = {
   read: (from, at) => from.readUInt32LE(at),
 }
 
+/** `__u64` */
 export const u64: Codec<bigint> = {
   bytes: 8,
   align: 8,
@@ -117,6 +120,7 @@ export function plain<T>(codec: Codec<T>): Layout<T> {
   }
 }
 
+/** The structs of include/, by their C names (`pod` and `guarded` hold no address of a family that the pod has not). */
 export const addr = layout('addr', { ip, port: u32 })
 export const podRecord = layout('pod', { ip4, ip6, flags: u32 })
 export const podIp = layout('pod_ip', { ip })

@@ -8,6 +8,7 @@ export function objectPath(name: ObjectName): string {
   return join(import.meta.dirname, 'objects', `${name}.bpf.o`)
 }
 
+/** A source in src/ and its object. */
 export type ObjectName = 'connect' | 'events' | 'original-dst' | 'steer' | 'guard'
 
 /** Programs on the node's cgroup, by name -> object and attach type (enum bpf_attach_type). */
@@ -61,6 +62,7 @@ export const MAPS = {
   exempt_sk: { key: u32, value: u32, entries: 0 },
 } as const
 
+/** A map that user space opens. */
 export type MapName = keyof typeof MAPS
 
 /** Counters in the order of enum stat. */

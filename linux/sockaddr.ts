@@ -2,6 +2,7 @@
 import type { Endpoint, IpAddress } from '../model/address.ts'
 import { ipFromBytes, ipToBytes, isIpv6 } from '../model/address.ts'
 
+/** Address families. */
 export const AF_INET = 2
 export const AF_INET6 = 10
 /** Room for either form. */

@@ -13,6 +13,7 @@ import type { Endpoint, IpAddress } from '../../model/address.ts'
 import type { Lab, LabPeer, LabPod } from './netns-lab.ts'
 import { lab } from './netns-lab.ts'
 
+/** ztunnel's TCP ports in a pod. */
 export const PROXY_PORTS = [15001, 15006, 15008, 15053]
 
 /** Peers: `app` and `other` are clients in pod a and b, `appServer` and `otherServer` listen on 8080 there. */

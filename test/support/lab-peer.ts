@@ -110,6 +110,7 @@ export const OPERATIONS = {
   },
 } as const
 
+/** The operations by name. */
 export type Operations = typeof OPERATIONS
 
 function serve(name: string, port: number, listener: number): void {

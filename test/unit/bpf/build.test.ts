@@ -1,9 +1,10 @@
 // The committed objects belong to the committed sources.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { ObjectManifest } from '../../../bpf/build.ts'
-import { BPF_DIRECTORY, hashObjects, hashSources } from '../../../bpf/build.ts'
+import { BPF_DIRECTORY, clangVersion, compileObject, hashObjects, hashSources } from '../../../bpf/build.ts'
 
 describe('bpf/build', () => {
   const manifest = JSON.parse(readFileSync(join(BPF_DIRECTORY, 'objects/manifest.json'), 'utf8')) as ObjectManifest
@@ -16,6 +17,26 @@ describe('bpf/build', () => {
     assert.deepEqual(manifest.objects, hashObjects())
     assert.match(manifest.clang, /clang version \d+/)
   })
+
+  it('the same compiler makes the same objects', function () {
+    if (clangVersion() !== manifest.clang) return this.skip() // another version must load and pass: test/netns
+    const folder = mkdtempSync('/tmp/weft-build-')
+    try {
+      for (const [path, sha256] of Object.entries(manifest.objects)) {
+        const name = basename(path)
+        compileObject(`src/${name.replace(/o$/, 'c')}`, join(folder, name), 'include')
+        assert.equal(
+          createHash('sha256')
+            .update(readFileSync(join(folder, name)))
+            .digest('hex'),
+          sha256,
+          name,
+        )
+      }
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }).timeout(20_000)
 
   it('every source says its licence', () => {
     for (const path of Object.keys(manifest.sources))
