@@ -18,7 +18,14 @@ export async function checkPages(files: readonly TreeFile[]): Promise<readonly s
 export async function checkNames(files: readonly TreeFile[]): Promise<readonly string[]> {
   const product = files.filter((file) => isProduct(file.path) && file.path.endsWith('.ts'))
   const tables = await readTables()
-  return [...tables.flatMap((table) => checkTable(table, product)), ...checkMetricLiterals(tables, product)]
+  const inMain = product.filter((file) => file.path.endsWith('main.ts') && /^export const \w*(ERRORS|SETTINGS|METRICS)\b/m.test(file.text))
+  return [
+    ...inMain.map(
+      (file) => `${file.path}: exports a table; it belongs into settings.ts or errors.ts, which can be imported without running`,
+    ),
+    ...tables.flatMap((table) => checkTable(table, product)),
+    ...checkMetricLiterals(tables, product),
+  ]
 }
 
 /** Links between pages that lead nowhere, and error codes in ARCHITECTURE.md's `fails with` column that no table has. */
@@ -82,11 +89,11 @@ function checkSettings(table: Table, product: readonly TreeFile[]): string[] {
 function checkMetricLiterals(tables: readonly Table[], product: readonly TreeFile[]): string[] {
   const known = new Set(tables.filter((table) => table.name.endsWith('METRICS')).flatMap((table) => Object.keys(table.rows)))
   return product
-    .filter((file) => file.path !== 'telemetry/names.ts')
+    .filter((file) => !tables.some((table) => table.file === file.path))
     .flatMap((file) =>
       [...file.text.matchAll(/['"`]((?:istio|weft)_[a-z0-9_]+_(?:total|seconds|bytes|open|count))['"`]/g)]
         .filter((match) => !known.has(match[1] ?? ''))
-        .map((match) => `${file.path}:${lineAt(file.text, match.index)}: the metric ${match[1]} is not in telemetry/names.ts`),
+        .map((match) => `${file.path}:${lineAt(file.text, match.index)}: the metric ${match[1]} is in no table of metrics`),
     )
 }
 
