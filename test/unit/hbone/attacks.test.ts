@@ -335,9 +335,9 @@ describe('hbone/attacks', function () {
       await peer.reset(1)
       for (let i = 0; i < 20; i++) peer.send(repeat(data(1, 65536), 16))
       peer.send(connect(3))
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      const credit = peer.frames.filter((frame) => frame.type === T.windowUpdate && frame.streamId === 0)
-      assert.ok(credit.length > 10)
+      const credits = (): number => peer.frames.filter((frame) => frame.type === T.windowUpdate && frame.streamId === 0).length
+      await peer.frame(T.windowUpdate, 0, () => credits() > 10)
+      assert.ok(credits() > 10)
       assert.equal(
         peer.frames.some((frame) => frame.type === T.goAway),
         false,

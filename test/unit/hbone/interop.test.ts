@@ -119,7 +119,7 @@ describe('hbone/interop with node:http2', function () {
     const got = Promise.withResolvers<string>()
     const down = bytes(3, 3 * MIB)
     const up = bytes(4, 3 * MIB)
-    listener.on('stream', (stream, headers) => {
+    listener.on('stream', (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
       if (headers[':authority'] === '10.0.0.2:1') {
         stream.respond({ ':status': 403 }, { endStream: true })
         return
