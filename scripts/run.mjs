@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setUpPeers } from './peers.mjs'
 import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine } from './setup.mjs'
 import { addCounts, runTier, TIERS } from './tiers.mjs'
 
@@ -20,7 +21,7 @@ const TARGETS = {
   fuzz: (args) => tiers(['fuzz'], args),
   bench: (args) => {
     setUpMachine('the benchmark', '`npm run test:unit` needs no root.')
-    return node('bench/main.ts', args)
+    return node('bench/main.ts', args, setUpPeers(['ENVOY']))
   },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
@@ -42,14 +43,14 @@ try {
 }
 
 /** Runs a .ts file of the tree on the interpreter; the terminal and the signals are its own. */
-function node(file, args) {
+function node(file, args, env = {}) {
   if (!existsSync(join(ROOT, file))) throw new SetupError(`${file} is not in this checkout`)
-  return run(INTERPRETER, [file, ...args])
+  return run(INTERPRETER, [file, ...args], env)
 }
 
 /** @returns {Promise<number>} exit code */
-function run(program, args) {
-  const child = spawn(program, args, { cwd: ROOT, stdio: 'inherit' })
+function run(program, args, env = {}) {
+  const child = spawn(program, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } })
   // Ctrl-C reaches the child through the terminal; this process waits while it cleans up. SIGTERM comes to us alone.
   const handlers = { SIGINT: () => undefined, SIGTERM: () => child.kill('SIGTERM'), SIGHUP: () => child.kill('SIGHUP') }
   for (const [signal, handle] of Object.entries(handlers)) process.on(signal, handle)

@@ -136,7 +136,11 @@ function checkInterpreter() {
   )
 }
 
-function installPackages(missing) {
+/**
+ * Installs Debian packages.
+ * @throws SetupError with the command to run by hand
+ */
+export function installPackages(missing) {
   const command = `apt-get install -y ${missing.join(' ')}`
   if (!hasProgram('apt-get')) {
     throw new SetupError(`missing here: what Debian has in the packages ${missing.join(', ')}; install them with your package manager`)

@@ -3,11 +3,12 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
+import { setUpPeers } from './peers.mjs'
 import { INTERPRETER, ROOT, SetupError, setUpMachine } from './setup.mjs'
 
 /**
  * `timeoutS` ends one test that says nothing else, `deadlineS` the whole tier (a hang is a failure, not a wait).
- * `mayBeEmpty`: no test file is no fault.
+ * `mayBeEmpty`: no test file is no fault. `peers`: programs that are installed and named in the environment.
  */
 export const TIERS = {
   unit: { needsRoot: false, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
@@ -15,7 +16,7 @@ export const TIERS = {
   fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
   conformance: { needsRoot: false, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
-  interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
+  interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true, peers: ['GO', 'ENVOY'] },
   kubernetes: { needsRoot: true, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
 }
 
@@ -69,7 +70,12 @@ function mocha(tier, args, countsFile) {
   const child = spawn(INTERPRETER, [join(ROOT, 'node_modules', 'mocha', 'bin', 'mocha.js'), ...fixed, ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, WEFT_TEST_COUNTS: countsFile, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
+    env: {
+      ...process.env,
+      ...setUpPeers(tier.peers ?? []),
+      WEFT_TEST_COUNTS: countsFile,
+      PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
+    },
     detached: true, // its own process group, so that the deadline ends its children too
   })
   const end = (signal) => {
