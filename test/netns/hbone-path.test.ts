@@ -203,6 +203,24 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     await ztunnel.describe(mesh())
   })
 
+  it('carries 1,000 connections, 50 at once, and keeps none', async function () {
+    this.timeout(30_000)
+    const count = (name: string): number => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(ztunnel.get(15020, '/metrics'))?.[1])
+    const before = count('process_open_fds')
+    const script = `
+import http from 'node:http'
+const one = () => new Promise((resolve, reject) => http.get({ host: '${server.ip4}', port: 8080, agent: false }, (response) => response.resume().on('end', resolve)).on('error', reject))
+const worker = async () => { for (let i = 0; i < 20; i++) await one() }
+await Promise.all(Array.from({ length: 50 }, worker))
+console.log('done')`
+    assert.equal(await program(client, script).result(), 'done\n')
+    for (let n = 0; n < 50 && count('process_open_fds') > before + 2; n++) await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.ok(count('process_open_fds') <= before + 2, `${count('process_open_fds')} files are open, ${before} before`)
+    const dump = JSON.parse(ztunnel.get(15000, '/config_dump'))
+    assert.deepEqual(dump.workloadState.client.connections, { inbound: [], outbound: [] })
+    assert.deepEqual(dump.workloadState.server.connections, { inbound: [], outbound: [] })
+  })
+
   it('answers names of the mesh', async () => {
     const script = `
 import { Resolver } from 'node:dns/promises'

@@ -73,7 +73,7 @@ export class SocketFactory {
       if (socket.alpnProtocol !== 'h2') throw ztunnelFailure('ALPN_MISSING', { to: formatEndpoint(key.to) })
       // Before the first CONNECT: nothing of the app reaches a peer that was not admitted.
       const peer = mine.admission.admit(socket, { ids: key.destinations })
-      if (!peer.ok) throw ztunnelFailure('PEER_REFUSED', { to: formatEndpoint(key.to), reason: peer.errors.join('; ') })
+      if (!peer.ok) throw ztunnelFailure('PEER_REFUSED', { to: formatEndpoint(key.to), refusal: peer.code, reason: peer.errors.join('; ') })
       return connectHbone(socket, {})
     } catch (error) {
       socket.destroy()

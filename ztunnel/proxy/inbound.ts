@@ -46,7 +46,7 @@ export function admitPeer(socket: TLSSocket, addresses: { source: Endpoint; loca
   const mine = pod.credentials.peek(pod.id)
   if (mine === undefined) throw ztunnelFailure('CERTIFICATE_TIMEOUT', { id: pod.id })
   const peer = mine.admission.admit(socket, { trustDomain: pod.identity.trustDomain })
-  if (!peer.ok) throw ztunnelFailure('PEER_REFUSED', { reason: peer.errors.join('; ') })
+  if (!peer.ok) throw ztunnelFailure('PEER_REFUSED', { refusal: peer.code, reason: peer.errors.join('; ') })
   const { id, trustDomain, namespace, serviceAccount } = peer.value
   return { id, identity: { trustDomain, namespace, serviceAccount }, source: addresses.source, dialled: addresses.local }
 }
@@ -114,6 +114,7 @@ export function checkPolicy(connection: PolicyConnection, dialled: Endpoint, pod
   if (workload === undefined) throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, ip: dialled.ip })
   const verdict = authorize(pod.mesh.policiesFor(workload), connection)
   if (verdict.isAllowed) return
+  pod.refused.inc({ direction: 'inbound', code: 'POLICY_DENIED' })
   throw ztunnelFailure('POLICY_DENIED', { reason: explain(verdict) })
 }
 
