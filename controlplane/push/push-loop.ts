@@ -78,8 +78,9 @@ export class PushLoop implements Disposable {
     metrics.resources.set({ kind: 'workload' }, translation.workloads.size)
     metrics.resources.set({ kind: 'service' }, translation.services.size)
     metrics.resources.set({ kind: 'policy' }, translation.policies.size)
-    metrics.faults.set(translation.faults.length)
-    status.report(translation.outcomes, translation.faults)
+    const faults = [...translation.faults, ...publisher.faults]
+    metrics.faults.set(faults.length)
+    status.report(translation.outcomes, faults)
     if (turned.length > 0) void this.#settle(turned, revision)
   }
 

@@ -77,7 +77,7 @@ export class Translator {
   #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {
     const { namespaces, nodes, waypoints, memberships, selecting, peers } = context
     const workloads = new Map<string, Workload>()
-    for (const pod of world.pods) {
+    eachOf(world.pods, faults, (pod) => {
       const namespace = namespaces.get(namespaceOf(pod))
       const node = nodes.get(pod.spec?.nodeName ?? '')
       const waypoint = waypointOf(pod, namespace, 'workload', waypoints, this.#names)
@@ -93,7 +93,7 @@ export class Translator {
         ),
       )
       if (workload !== undefined) workloads.set(workload.uid, workload)
-    }
+    })
     return workloads
   }
 
@@ -105,8 +105,8 @@ export class Translator {
   ): { services: Map<ServiceKey, Service>; byName: Map<string, KubeService> } {
     const services = new Map<ServiceKey, Service>()
     const byName = new Map<string, KubeService>()
-    for (const service of world.services) {
-      if (!isModelled(service)) continue
+    eachOf(world.services, faults, (service) => {
+      if (!isModelled(service)) return
       const namespace = namespaces.get(namespaceOf(service))
       const waypoint = waypointOf(service, namespace, 'service', waypoints, this.#names)
       byName.set(`${namespaceOf(service)}/${service.metadata.name}`, service)
@@ -115,7 +115,7 @@ export class Translator {
         serviceToModel(service, namespace, waypoint, this.#names, noteFor(service, own)),
       )
       if (model !== undefined) services.set(serviceKeyOf(model), model)
-    }
+    })
     return { services, byName }
   }
 
@@ -184,6 +184,10 @@ export class Translator {
 const UNREADABLE: PolicyTranslation = {
   policy: undefined,
   outcome: { reason: 'Invalid', message: 'the object cannot be read; nothing of it is enforced' },
+}
+
+function eachOf<T extends MeshObject>(objects: readonly T[], faults: ObjectFault[], work: (object: T) => void): void {
+  for (const object of objects) attempt(object, faults, () => work(object))
 }
 
 /** One malformed object must not stop all others. */

@@ -13,6 +13,8 @@ const HBONE_PORT = 15008
 const CLASSES = ['istio-waypoint', 'weft-waypoint']
 /** Never resolves: `.invalid` is reserved for that (RFC 2606). */
 const NOT_ADMITTED = 'waypoint-not-admitted.invalid'
+/** Labels may hold what is no object's name. */
+const NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/
 
 /** Traffic that a waypoint takes. */
 export type TrafficKind = 'service' | 'workload'
@@ -46,6 +48,7 @@ export function waypointOf(
   const from = object.metadata.namespace ?? ''
   const place = labels[USE_WAYPOINT_NAMESPACE] ?? from
   if (own[GATEWAY_NAME] === name && place === from) return undefined
+  if (!NAME.test(name) || !NAME.test(place)) return { kind: 'hostname', namespace: from, hostname: NOT_ADMITTED, hbonePort: HBONE_PORT }
   const gateway = waypoints.get(`${place}/${name}`)
   const address = { kind: 'hostname', namespace: place, hostname: hostnameOf(names, place, name), hbonePort: HBONE_PORT } as const
   // Absent: its traffic kind is unknown. A pod that names it by itself means itself; a namespace means its services (the default).
@@ -65,8 +68,9 @@ interface AllowedRoutes {
 
 function admits(gateway: Gateway, from: string, namespace: Namespace | undefined): boolean {
   if (gateway.metadata.namespace === from) return true
-  return (gateway.spec?.listeners ?? []).some((listener) => {
-    const rule = (listener as AllowedRoutes).allowedRoutes?.namespaces
+  const listeners: unknown = gateway.spec?.listeners
+  return (Array.isArray(listeners) ? listeners : []).some((listener: AllowedRoutes | null) => {
+    const rule = listener?.allowedRoutes?.namespaces
     if (rule?.from === 'All') return true
     return rule?.from === 'Selector' && labelsMatch(rule.selector?.matchLabels ?? {}, namespace?.metadata.labels)
   })
