@@ -7,7 +7,7 @@ import { tcpConnect } from '../../linux/socket.ts'
 import { keepSourceRouting, SOURCE_MARK } from '../../linux/source-routing.ts'
 import { row } from '../support/capture-rows.ts'
 import type { Scenario } from '../support/capture-scenario.ts'
-import { end, enrol, fill, noVariants, PROXY_PORTS, proxyIn, reopen, scenario, variant } from '../support/capture-scenario.ts'
+import { end, enrol, fill, noVariants, PROXY_PORTS, proxyIn, reopen, scenario, settled, variant } from '../support/capture-scenario.ts'
 import type { LabPeer } from '../support/netns-lab.ts'
 
 describe('capture, inbound', () => {
@@ -224,9 +224,3 @@ describe('capture, inbound', () => {
     })
   })
 })
-
-/** Entries of closed connections go within the moment that the close takes. */
-async function settled(s: Scenario): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 150))
-  assert.equal(s.datapath.stats().permitted_entries, 0n)
-}

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { inNetns } from '../../linux/netns.ts'
 import { row } from '../support/capture-rows.ts'
 import type { Scenario } from '../support/capture-scenario.ts'
-import { end, enrol, fill, proxyIn, scenario } from '../support/capture-scenario.ts'
+import { end, enrol, fill, proxyIn, scenario, settled } from '../support/capture-scenario.ts'
 import type { LabPeer } from '../support/netns-lab.ts'
 
 describe('capture, outbound', () => {
@@ -168,12 +168,7 @@ describe('capture, outbound', () => {
     assert.equal((after.dialled_full ?? 0n) - (before.dialled_full ?? 0n), 1n)
   })
 
-  it('leaves nothing in the tuple maps once connections are closed', async () => {
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    const stats = s.datapath.stats()
-    assert.equal(stats.dialled_entries, 0n)
-    assert.equal(stats.permitted_entries, 0n)
-  })
+  it('leaves nothing in the tuple maps once connections are closed', () => settled(s))
 
   row('out-proxy-dead', async () => {
     await proxy.stop()

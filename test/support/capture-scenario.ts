@@ -72,6 +72,16 @@ export function reopen(s: Scenario, options: Parameters<Lab['datapath']>[0] = {}
   s.datapath = s.lab.datapath(options)
 }
 
+/** Waits until closed connections have left the tuple maps. @throws Error after 3 s */
+export async function settled(s: Scenario): Promise<void> {
+  for (let n = 0; n < 60; n++) {
+    const { dialled_entries, permitted_entries } = s.datapath.stats()
+    if (dialled_entries === 0n && permitted_entries === 0n) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error('entries of closed connections stay')
+}
+
 /** Ends everything. */
 export async function end(s: Scenario): Promise<void> {
   s.datapath[Symbol.dispose]()
