@@ -1,7 +1,7 @@
 // GET /status: nodes, components with memory, pods with enrolment, the last events, and what was released. `weft status` prints it.
 import { readFileSync } from 'node:fs'
 import { codeOf } from '../kit/error.ts'
-import type { Event, Pod } from '../model/object.ts'
+import type { Deployment, Event, Pod } from '../model/object.ts'
 import { REDIRECTION_ANNOTATION } from './annotations.ts'
 import { isReady } from './controllers/deployments.ts'
 import { COMPONENT_ANNOTATION, type MeshLayout, type NodeLayout } from './layout.ts'
@@ -80,6 +80,7 @@ export async function statusOf(
     hasMesh,
     isReady:
       components.every((one) => one.state === 'running' && one.unready === undefined) &&
+      (store.list('deployments') as Deployment[]).every(isRolledOut) &&
       pods.every((pod) => isReady(pod) || pod.status?.phase === 'Succeeded'),
     released: readReleases(layout),
     nodes: parts.nodes.map((node) => ({
@@ -100,6 +101,10 @@ export async function statusOf(
     })),
     events: lastEvents(store),
   }
+}
+
+function isRolledOut({ metadata, spec, status }: Deployment): boolean {
+  return status?.observedGeneration === metadata.generation && (status?.availableReplicas ?? 0) >= (spec?.replicas ?? 1)
 }
 
 function lastEvents(store: ObjectStore): MeshStatus['events'] {
