@@ -1,0 +1,147 @@
+// The agent's two HTTP doors: cni.sock for the kubelet (cmdadd, cmddel) and a port on 127.0.0.1 for metrics and readiness.
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Registry } from 'prom-client'
+import { codeOf, MeshError, messageOf } from '../kit/error.ts'
+import type { Log } from '../kit/log.ts'
+import { cniFailure } from './errors.ts'
+import { type PluginRequest, parsePluginRequest } from './request.ts'
+
+/** What cni.sock does. Both may throw MeshErrors, whose status is the answer. */
+export interface PluginHandlers {
+  /** Resolves when the pod may start. */
+  add(request: PluginRequest): Promise<string>
+  /** Must not fail for an unknown pod. */
+  remove(request: PluginRequest): void
+  /** Each answer, for the metrics. */
+  onAnswer(status: number): void
+}
+
+/** A server that listens. */
+export interface Door {
+  close(): Promise<void>
+}
+
+const MAX_BODY_BYTES = 64 * 1024
+const MAX_AT_ONCE = 256
+const REQUEST_TIMEOUT_MS = 30_000
+
+/** Listens on a unix socket with mode 0600; replaces what a dead process left. */
+export async function servePlugin(path: string, handlers: PluginHandlers, log: Log): Promise<Door> {
+  let atOnce = 0
+  const server = createServer((request, response) => {
+    atOnce++
+    response.once('close', () => atOnce--)
+    const work = atOnce > MAX_AT_ONCE ? Promise.reject(cniFailure('BUSY')) : answer(request, handlers)
+    work.then(
+      (text) => finish(response, handlers, 200, { result: text }),
+      (error: unknown) => {
+        const status = error instanceof MeshError ? (error.row.status ?? 500) : 500
+        log.warn('cni request failed', { path: request.url, status, error: messageOf(error) })
+        finish(response, handlers, status, { error: messageOf(error), code: codeOf(error) })
+      },
+    )
+  })
+  server.requestTimeout = REQUEST_TIMEOUT_MS
+  removeStale(path)
+  await listening(server, () => server.listen(path))
+  chmodSync(path, 0o600) // its directory is 0700
+  return doorOf(server)
+}
+
+/** What the monitoring port shows. */
+export interface MonitoringOptions {
+  readonly port: number
+  readonly registry: Registry
+  /** Names of what start-up still waits for; empty = ready. */
+  waitingFor(): readonly string[]
+  /** More for people: stage and failure of each pod. */
+  dump(): unknown
+  readonly log: Log
+}
+
+/** `/metrics`, `/readyz` (200 or 503 with what is awaited), `/config_dump` on 127.0.0.1. */
+export async function serveMonitoring(options: MonitoringOptions): Promise<Door & { readonly port: number }> {
+  const server = createServer((request, response) => {
+    show(request, response, options).catch((error: unknown) => {
+      options.log.warn('monitoring request failed', { path: request.url, error: messageOf(error) })
+      response.writeHead(500).end()
+    })
+  })
+  server.requestTimeout = REQUEST_TIMEOUT_MS
+  await listening(server, () => server.listen(options.port, '127.0.0.1'))
+  const address = server.address()
+  return { ...doorOf(server), port: typeof address === 'object' && address !== null ? address.port : 0 }
+}
+
+async function show(request: IncomingMessage, response: ServerResponse, options: MonitoringOptions): Promise<void> {
+  const path = request.url?.split('?')[0]
+  if (request.method !== 'GET') response.writeHead(405).end()
+  else if (path === '/metrics' || path === '/stats/prometheus') {
+    const text = await options.registry.metrics()
+    response.writeHead(200, { 'content-type': options.registry.contentType }).end(text)
+  } else if (path === '/readyz' || path === '/healthz/ready') {
+    const waiting = options.waitingFor()
+    response.writeHead(waiting.length === 0 ? 200 : 503, JSON_TYPE).end(JSON.stringify({ waitingFor: waiting }))
+  } else if (path === '/config_dump') response.writeHead(200, JSON_TYPE).end(JSON.stringify(options.dump(), undefined, 1))
+  else response.writeHead(404).end()
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+async function answer(request: IncomingMessage, handlers: PluginHandlers): Promise<string> {
+  const isAdd = request.url === '/cmdadd'
+  if (request.method !== 'POST' || (!isAdd && request.url !== '/cmddel'))
+    throw cniFailure('BAD_REQUEST', { reason: 'use POST /cmdadd or POST /cmddel' })
+  const parsed = parsePluginRequest(await bodyOf(request), isAdd)
+  if (!parsed.ok) throw cniFailure('BAD_REQUEST', { reason: parsed.errors.join('; ') })
+  if (isAdd) return handlers.add(parsed.value)
+  handlers.remove(parsed.value)
+  return 'removed'
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > MAX_BODY_BYTES) throw cniFailure('BAD_REQUEST', { reason: `more than ${MAX_BODY_BYTES} bytes` })
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function finish(response: ServerResponse, handlers: PluginHandlers, status: number, body: object): void {
+  handlers.onAnswer(status)
+  response.writeHead(status, { ...JSON_TYPE, connection: 'close' }).end(JSON.stringify(body))
+}
+
+/** Only a socket is replaced: a wrong setting must not delete a file. */
+function removeStale(path: string): void {
+  try {
+    if (lstatSync(path).isSocket()) unlinkSync(path)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+}
+
+function listening(server: Server, start: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.once('listening', () => {
+      server.off('error', reject)
+      resolve()
+    })
+    start()
+  })
+}
+
+function doorOf(server: Server): Door {
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}

@@ -1,0 +1,114 @@
+// Settings of the node agent. Paths that are left empty follow from the mesh's directory and the node's name.
+import { join } from 'node:path'
+import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
+
+/** The table; parser, help, docs and dump come from it. */
+export const SETTINGS = {
+  node: { env: 'NODE_NAME', flag: '--node', type: 'text', default: undefined, help: 'name of this node' },
+  meshDir: { env: 'WEFT_MESH_DIR', flag: '--mesh-dir', type: 'text', default: '/run/weft/default', help: "the mesh's directory" },
+  apiSocket: { env: 'WEFT_API_SOCKET', flag: '--api-socket', type: 'text', default: '', help: 'object API; unset = MESH/api.sock' },
+  nodeCgroup: { env: 'WEFT_NODE_CGROUP', flag: '--cgroup', type: 'text', default: undefined, help: 'cgroup of the node, absolute path' },
+  ztunnelCgroup: {
+    env: 'WEFT_ZTUNNEL_CGROUP',
+    flag: '--ztunnel-cgroup',
+    type: 'text',
+    default: '',
+    help: 'cgroup of the ztunnel; unset = NODE CGROUP/ztunnel',
+  },
+  probeCgroup: {
+    env: 'WEFT_PROBE_CGROUP',
+    flag: '--probe-cgroup',
+    type: 'text',
+    default: '',
+    help: 'cgroup whose connects to pods are probes; unset = NODE CGROUP/kubelet',
+  },
+  bpffsDir: { env: 'WEFT_BPFFS_DIR', flag: '--bpffs-dir', type: 'text', default: '', help: "the node's pins; unset = MESH/bpf/NODE" },
+  zdsPath: { env: 'INPOD_UDS', flag: '--zds', type: 'text', default: '', help: 'socket for ztunnel; unset = MESH/nodes/NODE/zds.sock' },
+  cniPath: {
+    env: 'WEFT_CNI_SOCKET',
+    flag: '--cni-socket',
+    type: 'text',
+    default: '',
+    help: 'socket for the kubelet; unset = MESH/nodes/NODE/cni.sock',
+  },
+  stateDir: {
+    env: 'WEFT_CNI_STATE',
+    flag: '--state-dir',
+    type: 'text',
+    default: '',
+    help: 'one file per pod; unset = MESH/nodes/NODE/cni',
+  },
+  netnsDir: { env: 'WEFT_NETNS_DIR', flag: '--netns-dir', type: 'text', default: '/run/netns', help: 'where named network namespaces are' },
+  excludedNamespaces: {
+    env: 'EXCLUDE_NAMESPACES',
+    flag: '--exclude-namespaces',
+    type: 'text',
+    default: 'kube-system,weft-system',
+    help: 'pods of these are never enrolled',
+  },
+  isDnsRequired: {
+    env: 'ISTIO_META_DNS_CAPTURE',
+    flag: '--dns',
+    type: 'switch',
+    default: true,
+    help: 'ztunnel must serve DNS (15053) before a pod is enrolled',
+  },
+  releaseWaitMs: {
+    env: 'WEFT_RELEASE_WAIT',
+    flag: '--release-wait',
+    type: 'duration',
+    default: 2_000,
+    help: 'between "no longer HBONE" and the end of capture',
+  },
+  reconcileMs: {
+    env: 'WEFT_RECONCILE_INTERVAL',
+    flag: '--reconcile-interval',
+    type: 'duration',
+    default: 30_000,
+    help: 'kernel state is compared with what it should be every',
+  },
+  cmdaddTimeoutMs: {
+    env: 'WEFT_CMDADD_TIMEOUT',
+    flag: '--cmdadd-timeout',
+    type: 'duration',
+    default: 8_000,
+    help: 'a pod that is not enrolled in this time does not start',
+  },
+  monitoringPort: {
+    env: 'WEFT_MONITORING_PORT',
+    flag: '--monitoring-port',
+    type: 'count',
+    default: 15_014,
+    help: 'metrics and readiness on 127.0.0.1',
+  },
+  log: { env: 'WEFT_LOG', flag: '--log', type: 'text', default: 'info', help: 'LEVEL or LEVEL,area=LEVEL,…' },
+} as const satisfies Record<string, SettingRow>
+
+/** The values, no path empty. */
+export type AgentSettings = Settings<typeof SETTINGS>
+
+/** Reads the settings and fills in the paths; every fault at once. */
+export function readSettings(args: readonly string[], env: Readonly<Record<string, string | undefined>>): ParsedSettings<typeof SETTINGS> {
+  const parsed = parseSettings(SETTINGS, args, env)
+  if (!parsed.ok) return parsed
+  const { value } = parsed
+  const errors: string[] = []
+  if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(value.node))
+    errors.push(`${SETTINGS.node.flag}: ${JSON.stringify(value.node)} is not a node name`)
+  if (!value.nodeCgroup.startsWith('/')) errors.push(`${SETTINGS.nodeCgroup.flag}: an absolute path is needed`)
+  if (value.monitoringPort > 65_535) errors.push(`${SETTINGS.monitoringPort.flag}: ${value.monitoringPort} is not a port`)
+  if (value.reconcileMs < 100) errors.push(`${SETTINGS.reconcileMs.flag}: at least 100ms`)
+  if (errors.length > 0) return { ok: false, errors }
+  const nodeDir = join(value.meshDir, 'nodes', value.node)
+  const filled: AgentSettings = {
+    ...value,
+    apiSocket: value.apiSocket || join(value.meshDir, 'api.sock'),
+    ztunnelCgroup: value.ztunnelCgroup || join(value.nodeCgroup, 'ztunnel'),
+    probeCgroup: value.probeCgroup || join(value.nodeCgroup, 'kubelet'),
+    bpffsDir: value.bpffsDir || join(value.meshDir, 'bpf', value.node),
+    zdsPath: value.zdsPath || join(nodeDir, 'zds.sock'),
+    cniPath: value.cniPath || join(nodeDir, 'cni.sock'),
+    stateDir: value.stateDir || join(nodeDir, 'cni'),
+  }
+  return { ok: true, value: filled }
+}

@@ -1,0 +1,151 @@
+// The effect of each stage of enrolment: what is done to the kernel, to ztunnel and to the pod's object. Each may be
+// repeated, and each fails by throwing. The order is machine.ts's.
+import type { NodeDatapath } from '../bpf/datapath.ts'
+import type { CapturedPod } from '../bpf/datapath.ts'
+import { type Clock, pause } from '../kit/clock.ts'
+import { countCarried, socketInodes, socketsIn } from './connections.ts'
+import { cniFailure } from './errors.ts'
+import type { Enrolment } from './machine.ts'
+import { openPodNetns, type PodPlace } from './pods.ts'
+import type { Publisher } from './publish.ts'
+import type { Ztunnels } from './ztunnels.ts'
+
+/** The part of NodeDatapath that enrolment needs; a fake in unit tests. */
+export type EnrolmentDatapath = Pick<
+  NodeDatapath,
+  'steerInbound' | 'unsteerInbound' | 'captureOutbound' | 'releaseOutbound' | 'guardOn' | 'guardOff' | 'forget' | 'inspect'
+>
+
+/** What the effects work on. */
+export interface StepsOptions {
+  readonly datapath: EnrolmentDatapath
+  readonly ztunnels: Pick<Ztunnels, 'add' | 'remove' | 'pids'>
+  readonly publisher: Pick<Publisher, 'setRedirection' | 'tell'>
+  readonly clock: Clock
+  /** Ports that ztunnel must listen on before anything is steered. */
+  readonly requiredPorts: readonly number[]
+  readonly releaseWaitMs: number
+  readonly open?: (place: PodPlace) => Disposable & { readonly fd: number }
+  /** App connections that ztunnel carries for the pod. Default: counted in the kernel's tables. */
+  readonly countConnections?: (pod: CapturedPod, pids: readonly number[]) => number
+}
+
+/** What a stage is run with besides the pod. */
+export interface StepContext {
+  readonly enrolment: Enrolment
+  /** Aborted when the stage is left early. */
+  readonly signal: AbortSignal
+  /** Why the last stage failed. */
+  readonly failure: unknown
+  readonly backoffMs: () => number
+}
+
+const LISTENER_WAIT_MS = 500
+const LISTENER_POLL_MS = 20
+const CARRIED_POLL_MS = 500
+
+/** Runs effects. */
+export class Steps {
+  readonly #options: StepsOptions
+
+  constructor(options: StepsOptions) {
+    this.#options = options
+  }
+
+  /** Does what the stage is for. `out` and `enrolled` have nothing to do. @throws whatever the kernel or ztunnel says; NETNS_GONE */
+  async run(place: PodPlace, context: StepContext): Promise<void> {
+    const { datapath, ztunnels, publisher, clock, releaseWaitMs } = this.#options
+    const { stage, isPublished } = context.enrolment
+    const { signal } = context
+    switch (stage) {
+      case 'out':
+      case 'enrolled':
+        return
+      case 'announcing':
+        await ztunnels.add(place, signal)
+        return this.#awaitListeners(place, signal)
+      case 'steering':
+        return this.#on(place, (pod) => this.#steer(place, pod))
+      case 'capturing':
+        return this.#on(place, (pod) => datapath.captureOutbound(pod))
+      case 'guarding':
+        return this.#on(place, (pod) => datapath.guardOn(pod))
+      case 'publishing':
+        return publisher.setRedirection(place, 'enabled', signal)
+      case 'securing':
+        return this.#on(place, (pod) => {
+          this.#steer(place, pod)
+          datapath.captureOutbound(pod)
+          datapath.guardOn(pod)
+        })
+      case 'undoing':
+        return this.#on(place, (pod) => this.#undo(pod))
+      case 'marking':
+        publisher.tell(place, 'Warning', 'EnrolmentFailed', context.failure)
+        return publisher.setRedirection(place, 'pending', AbortSignal.any([signal, AbortSignal.timeout(MARK_TIMEOUT_MS)]))
+      case 'failed':
+        return pause(clock, context.backoffMs(), signal)
+      case 'unpublishing':
+        return publisher.setRedirection(place, undefined, signal)
+      case 'quiescing':
+        return isPublished ? pause(clock, releaseWaitMs, signal) : undefined
+      case 'unguarding':
+        return this.#on(place, (pod) => datapath.guardOff(pod))
+      case 'uncapturing':
+        return this.#on(place, (pod) => datapath.releaseOutbound(pod))
+      case 'unsteering':
+        return this.#on(place, (pod) => datapath.unsteerInbound(pod))
+      case 'parting':
+        return this.#awaitParted(place, signal)
+      case 'retracting':
+        return ztunnels.remove(place.uid)
+      case 'stuck':
+        publisher.tell(place, 'Warning', 'ReleaseFailed', context.failure)
+        return pause(clock, context.backoffMs(), signal)
+      case 'gone':
+        datapath.forget(place)
+        return ztunnels.remove(place.uid)
+      default:
+        return stage satisfies never
+    }
+  }
+
+  #steer(place: PodPlace, pod: CapturedPod): void {
+    if (!place.bypassesInbound) this.#options.datapath.steerInbound(pod)
+  }
+
+  #undo(pod: CapturedPod): void {
+    this.#options.datapath.guardOff(pod)
+    this.#options.datapath.releaseOutbound(pod)
+    this.#options.datapath.unsteerInbound(pod)
+  }
+
+  #on<T>(place: PodPlace, work: (pod: CapturedPod) => T): T {
+    using netns = (this.#options.open ?? openPodNetns)(place)
+    const { uid, cookie, ips, hostIfindex } = place
+    return work({ uid, netnsFd: netns.fd, cookie, ips, hostIfindex })
+  }
+
+  /** An ack is not enough: only a registered listener may be steered to. */
+  async #awaitListeners(place: PodPlace, signal: AbortSignal): Promise<void> {
+    const { clock, datapath, requiredPorts } = this.#options
+    const deadlineMs = clock.monotonicMs() + LISTENER_WAIT_MS
+    for (;;) {
+      const { listeners } = this.#on(place, (pod) => datapath.inspect(pod))
+      const missing = requiredPorts.filter((port) => !listeners.includes(port))
+      if (missing.length === 0 || signal.aborted) return
+      if (clock.monotonicMs() >= deadlineMs) throw cniFailure('LISTENERS_MISSING', { ports: missing.join(',') })
+      await pause(clock, LISTENER_POLL_MS, signal)
+    }
+  }
+
+  async #awaitParted(place: PodPlace, signal: AbortSignal): Promise<void> {
+    const count = this.#options.countConnections ?? ((pod, pids) => countCarried(socketsIn(pod.netnsFd), socketInodes(pids), pod.ips))
+    while (!signal.aborted && this.#on(place, (pod) => count(pod, this.#options.ztunnels.pids())) > 0) {
+      await pause(this.#options.clock, CARRIED_POLL_MS, signal)
+    }
+  }
+}
+
+/** A pod that cannot be enrolled is tried again even when nobody can be told. */
+const MARK_TIMEOUT_MS = 2_000
