@@ -129,7 +129,6 @@ function addCa(
   addCertificateService(grpc, {
     sign: (request) => sign(request, signOptions),
     onAnswer: (isIssued) => metrics.certificates.inc({ result: isIssued ? 'issued' : 'refused' }),
-    log: audit,
     clock,
   })
 }

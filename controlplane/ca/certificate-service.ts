@@ -1,12 +1,12 @@
-// The gRPC service istio.v1.auth.IstioCertificateService: reads a request, has it decided, answers. Bytes are decoded here, under
-// a limit, so that a malformed request is an answer and not an exception inside gRPC.
-import { type MethodDefinition, type sendUnaryData, type Server, type ServerUnaryCall, status } from '@grpc/grpc-js'
+// The gRPC service istio.v1.auth.IstioCertificateService: has a request decided and answers. On the wire a unary call is a
+// stream of one message: taken as a stream, its bytes stay in the network until the caller is known, and under a limit.
+import { type MethodDefinition, type sendUnaryData, type Server, type ServerReadableStream, status } from '@grpc/grpc-js'
 import type { Clock } from '../../kit/clock.ts'
-import type { Log } from '../../kit/log.ts'
+import { faults, type Result, success } from '../../kit/error.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../proto/certificate_pb.ts'
 import { decodeMessage, encodeMessage } from '../../proto/wire.ts'
 import { bearerOf } from '../../xds/delta-server.ts'
-import type { SignedChain, SignRequest } from './sign.ts'
+import type { SignBody, SignedChain, SignRequest } from './sign.ts'
 
 /** Path of the method. */
 export const CREATE_CERTIFICATE_PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate'
@@ -16,11 +16,12 @@ const IN_FLIGHT_LIMIT = 128
 const PER_PEER_BURST = 200 // a node proxy asks 8 at a time; a node that starts asks once per account
 const PER_PEER_PER_SECOND = 50
 const PEERS_LIMIT = 10_000
+const READ_TIMEOUT_MS = 5000
 
 const asIs = (bytes: Buffer): Buffer => bytes
 const METHOD: MethodDefinition<Buffer, Buffer> = {
   path: CREATE_CERTIFICATE_PATH,
-  requestStream: false,
+  requestStream: true,
   responseStream: false,
   requestSerialize: asIs,
   requestDeserialize: asIs,
@@ -32,7 +33,6 @@ const METHOD: MethodDefinition<Buffer, Buffer> = {
 export interface CertificateServiceOptions {
   sign(request: SignRequest): Promise<SignedChain | undefined>
   onAnswer?(isIssued: boolean): void
-  readonly log: Log
   readonly clock: Clock
 }
 
@@ -40,25 +40,12 @@ export interface CertificateServiceOptions {
 export function addCertificateService(server: Server, options: CertificateServiceOptions): void {
   const buckets = new PeerBuckets(options.clock)
   let inFlight = 0
-  const answer = async (call: ServerUnaryCall<Buffer, Buffer>): Promise<Buffer | { code: status; details: string }> => {
+  const answer = async (call: ServerReadableStream<Buffer, Buffer>): Promise<Buffer | { code: status; details: string }> => {
     const peer = call.getPeer()
     if (inFlight >= IN_FLIGHT_LIMIT || !buckets.take(peer)) return { code: status.RESOURCE_EXHAUSTED, details: 'too many requests' }
     inFlight++
     try {
-      const request = decodeMessage(IstioCertificateRequestSchema, call.request, REQUEST_LIMIT_BYTES)
-      const impersonated = request.ok ? request.value.metadata?.ImpersonatedIdentity : undefined
-      if (!request.ok || (impersonated !== undefined && typeof impersonated !== 'string')) {
-        options.log.warn('certificate refused', { peer, reason: 'the request cannot be read' })
-        return { code: status.UNAUTHENTICATED, details: 'request authenticate failure' }
-      }
-      const { csr, validityDuration } = request.value
-      const chain = await options.sign({
-        token: bearerOf(call.metadata),
-        csrPem: csr,
-        impersonated,
-        lifeMs: Number(validityDuration) * 1000,
-        peer,
-      })
+      const chain = await options.sign({ token: bearerOf(call.metadata), peer, read: () => readBody(call, options.clock) })
       options.onAnswer?.(chain !== undefined)
       if (chain === undefined) return { code: status.UNAUTHENTICATED, details: 'request authenticate failure' }
       return encodeMessage(IstioCertificateResponseSchema, { certChain: [...chain] })
@@ -69,11 +56,31 @@ export function addCertificateService(server: Server, options: CertificateServic
   server.addService(
     { createCertificate: METHOD },
     {
-      createCertificate: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
+      createCertificate: (call: ServerReadableStream<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
         void answer(call).then((result) => (Buffer.isBuffer(result) ? callback(null, result) : callback(result)))
       },
     },
   )
+}
+
+/** Reads and decodes the one message of a call. */
+async function readBody(call: ServerReadableStream<Buffer, Buffer>, clock: Clock): Promise<Result<SignBody>> {
+  const bytes = await new Promise<Buffer | undefined>((resolve) => {
+    const timer = clock.after(READ_TIMEOUT_MS, () => resolve(undefined))
+    const done = (message?: Buffer): void => {
+      timer[Symbol.dispose]()
+      resolve(message)
+    }
+    call.once('data', done)
+    for (const event of ['end', 'error', 'cancelled'] as const) call.once(event, () => done())
+  })
+  if (bytes === undefined) return faults('no request came')
+  const request = decodeMessage(IstioCertificateRequestSchema, bytes, REQUEST_LIMIT_BYTES)
+  if (!request.ok) return request
+  const { csr, validityDuration, metadata } = request.value
+  const impersonated = metadata?.ImpersonatedIdentity
+  if (impersonated !== undefined && typeof impersonated !== 'string') return faults('ImpersonatedIdentity is not text')
+  return success({ csrPem: csr, impersonated, lifeMs: Number(validityDuration) * 1000 })
 }
 
 /** Token buckets per peer address, so that one flooding node does not starve the others. */

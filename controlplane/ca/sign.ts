@@ -8,15 +8,20 @@ import type { Log } from '../../kit/log.ts'
 import { type Identity, type SpiffeId, spiffeIdOf } from '../../model/identity.ts'
 import { type CallerCheck, checkCaller, type NodeCaller } from './caller.ts'
 
-/** A request as it came in. */
-export interface SignRequest {
-  readonly token: string | undefined
+/** What is asked for. */
+export interface SignBody {
   readonly csrPem: string
   /** SPIFFE ID that a node proxy asks for on behalf of a pod; undefined = its own. */
   readonly impersonated: string | undefined
   /** 0 or less = the default. */
   readonly lifeMs: number
+}
+
+/** A request as it came in. `read` is called only when the caller is known: nobody else's bytes are taken in. */
+export interface SignRequest {
+  readonly token: string | undefined
   readonly peer: string
+  read(): Promise<Result<SignBody>>
 }
 
 /** What signing needs. */
@@ -31,11 +36,11 @@ export type SignedChain = readonly string[]
 
 /** @returns the chain, or undefined when refused. Never rejects. */
 export async function sign(request: SignRequest, options: SignOptions): Promise<SignedChain | undefined> {
-  const audit: Record<string, unknown> = { peer: request.peer, asked: request.impersonated?.slice(0, 512) }
+  const audit: Record<string, unknown> = { peer: request.peer }
   try {
     const decision = await decide(request, options, audit)
     if (decision.ok) {
-      const chain = await issue(decision.value, request, options, audit)
+      const chain = await issue(decision.value, options, audit)
       options.log.info('certificate issued', audit)
       return chain
     }
@@ -49,6 +54,7 @@ export async function sign(request: SignRequest, options: SignOptions): Promise<
 interface Decision {
   readonly id: SpiffeId
   readonly publicKey: Uint8Array
+  readonly lifeMs: number
 }
 
 async function decide(request: SignRequest, options: SignOptions, audit: Record<string, unknown>): Promise<Result<Decision>> {
@@ -57,15 +63,19 @@ async function decide(request: SignRequest, options: SignOptions, audit: Record<
   if (!caller.ok) return caller
   const { namespace, serviceAccount, podName, podUid, node } = caller.value
   Object.assign(audit, { caller: `${namespace}/${podName}`, callerAccount: serviceAccount, callerUid: podUid, node })
-  const identity = identityFor(request.impersonated, caller.value, options)
+  const body = await request.read()
+  if (!body.ok) return body
+  const { impersonated, csrPem, lifeMs } = body.value
+  audit.asked = impersonated?.slice(0, 512)
+  const identity = identityFor(impersonated, caller.value, options)
   if (!identity.ok) return identity
   const id = spiffeIdOf(identity.value)
   audit.id = id
-  const csr = await checkCsr(request.csrPem)
+  const csr = await checkCsr(csrPem)
   if (!csr.ok) return csr
   // Asked again: the pod may have gone while the token and the request were checked.
   if (!runsOnNode(identity.value, caller.value, options)) return faults('the last pod of the identity has just left the node')
-  return success({ id, publicKey: csr.value.publicKey })
+  return success({ id, publicKey: csr.value.publicKey, lifeMs })
 }
 
 function identityFor(text: string | undefined, caller: NodeCaller, options: SignOptions): Result<Identity> {
@@ -84,9 +94,9 @@ function runsOnNode({ namespace, serviceAccount }: Identity, { node }: NodeCalle
   return pods.runsOn(node, namespace, serviceAccount)
 }
 
-async function issue(decision: Decision, request: SignRequest, options: SignOptions, audit: Record<string, unknown>): Promise<SignedChain> {
+async function issue(decision: Decision, options: SignOptions, audit: Record<string, unknown>): Promise<SignedChain> {
   // The authority clamps the life.
-  const issued = await options.authority().issue({ publicKey: decision.publicKey, id: decision.id, ttlMs: request.lifeMs })
+  const issued = await options.authority().issue({ publicKey: decision.publicKey, id: decision.id, ttlMs: decision.lifeMs })
   audit.notAfter = issued.notAfter.toISOString()
   audit.serial = issued.serial
   return [...issued.chainPem, issued.rootsPem]

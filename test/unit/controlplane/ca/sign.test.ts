@@ -5,8 +5,9 @@ import { describe, it } from 'mocha'
 import { CertificateAuthority } from '../../../../certs/ca.ts'
 import { createCsr } from '../../../../certs/csr.ts'
 import { PodIndex } from '../../../../controlplane/ca/pod-index.ts'
-import { sign, type SignOptions, type SignRequest } from '../../../../controlplane/ca/sign.ts'
+import { sign, type SignBody, type SignOptions, type SignRequest } from '../../../../controlplane/ca/sign.ts'
 import { systemClock } from '../../../../kit/clock.ts'
+import { success } from '../../../../kit/error.ts'
 import type { SpiffeId } from '../../../../model/identity.ts'
 import type { MeshObject, Pod } from '../../../../model/object.ts'
 import { FakeSource, pod } from '../../../support/fake-source.ts'
@@ -19,7 +20,7 @@ const CART_POD = pod('shop', 'cart-1', { serviceAccount: 'cart' })
 
 interface Case {
   readonly name: string
-  readonly request?: Partial<SignRequest>
+  readonly request?: Given
   /** Objects that are there, besides nothing; default: the node's proxy and one cart pod on node-1. */
   readonly objects?: readonly MeshObject[]
   readonly user?: Partial<typeof USER>
@@ -47,9 +48,20 @@ async function world(objects: readonly MeshObject[], user: Partial<typeof USER> 
   return { options, lines, pods }
 }
 
-async function request(more: Partial<SignRequest> = {}): Promise<SignRequest> {
+type Given = Partial<SignBody & Pick<SignRequest, 'token'>>
+
+async function request(more: Given = {}): Promise<SignRequest & { readonly reads: number }> {
   const { csrPem } = await createCsr({ id: CART as SpiffeId })
-  return { token: 'good', csrPem, impersonated: CART, lifeMs: 3_600_000, peer: '172.30.0.11:5', ...more }
+  const { token, ...body } = { token: 'good', csrPem, impersonated: CART, lifeMs: 3_600_000, ...more }
+  return {
+    token,
+    peer: '172.30.0.11:5',
+    reads: 0,
+    read() {
+      ;(this as { reads: number }).reads++
+      return Promise.resolve(success(body))
+    },
+  }
 }
 
 function leafOf(chain: readonly string[] | undefined): X509Certificate {
@@ -197,6 +209,13 @@ describe('controlplane/ca/sign', () => {
       pods.apply(i % 2 === 0 ? { type: 'DELETED', object: cart } : { type: 'MODIFIED', object: moved })
       assert.equal(await sign(await request(), options), undefined)
     }
+  })
+
+  it('reads nothing of a request before its caller is known', async () => {
+    const { options } = await world([ZTUNNEL, CART_POD], {})
+    const strange = await request({ token: 'goad' })
+    assert.equal(await sign(strange, options), undefined)
+    assert.equal(strange.reads, 0)
   })
 
   it('refuses when nobody can be asked about the token', async () => {
