@@ -2,6 +2,7 @@
 // 0 done, 1 failed, 2 wrongly called; `exec` passes on the status of what it ran.
 import { Command, CommanderError } from 'commander'
 import { registerCheck } from './command/check.ts'
+import { registerDemo } from './command/demo.ts'
 import { registerDown } from './command/down.ts'
 import { registerExec } from './command/exec.ts'
 import { registerLogs } from './command/logs.ts'
@@ -19,6 +20,7 @@ export function makeProgram(): Command {
   program.description('a service mesh without sidecars, on one machine').version('0.1.0').exitOverride().enablePositionalOptions()
   registerUp(program, DEFAULT_NAME)
   registerDown(program, DEFAULT_NAME)
+  registerDemo(program)
   registerExec(program, DEFAULT_NAME)
   registerObjects(program, DEFAULT_NAME)
   registerLogs(program, DEFAULT_NAME)

@@ -9,7 +9,7 @@ import { type Netns, openNetns } from '../../linux/netns.ts'
 import { tcpConnect, tcpListen, udpBind } from '../../linux/socket.ts'
 import type { IpAddress } from '../../model/address.ts'
 import { selfSigned } from '../support/self-signed.ts'
-import { describeFlow, Tap } from '../support/tap.ts'
+import { describeFlow, Tap } from '../../tap/tap.ts'
 
 const name = (what: string): string => `tap${what}-${process.pid}`
 const run = (command: string): string => execFileSync('sh', ['-ec', command], { encoding: 'utf8' })

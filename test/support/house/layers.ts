@@ -19,6 +19,7 @@ export const LAYERS: Readonly<Record<string, number>> = {
   zds: 2,
   bpf: 2,
   objects: 2,
+  tap: 2,
   ztunnel: 3,
   waypoint: 3,
   controlplane: 3,

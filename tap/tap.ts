@@ -1,8 +1,8 @@
-// A packet tap on a link: what passed it, in which flows, and whether any of it could be read. Tests stand taps on bridges and
-// veths to prove what is on the wire; all taps of a process share one worker (tap-worker.ts).
+// A packet tap on a link: what passed it, in which flows, and whether any of it could be read. The demo and tests stand taps on bridges and
+// veths to prove what is on the wire; all taps of a process share one worker (worker.ts).
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { Flow } from './flows.ts'
-import type { TapAnswer, TapQuestion, TapReading } from './tap-worker.ts'
+import type { TapAnswer, TapQuestion, TapReading } from './worker.ts'
 
 /** One fault in what was seen between mesh addresses, with the flow. */
 export interface MeshFault {
@@ -126,7 +126,7 @@ class Room {
   constructor() {
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
-    this.#worker = new Worker(new URL('./tap-worker.ts', import.meta.url), {
+    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: port2,
       transferList: [port2],
       trackUnmanagedFds: false,

@@ -1,7 +1,7 @@
 // The tap's judgement of one direction: TLS records in any order of segments, and what is none.
 import assert from 'node:assert/strict'
-import { SeededRandom } from '../../../support/random.ts'
-import { TlsCheck } from '../../../support/tls-check.ts'
+import { SeededRandom } from '../../support/random.ts'
+import { TlsCheck } from '../../../tap/tls-check.ts'
 
 const record = (type: number, bytes: number): Buffer =>
   Buffer.concat([Buffer.from([type, 3, 3, bytes >> 8, bytes & 255]), Buffer.alloc(bytes, 'GET ')])

@@ -2,8 +2,8 @@
 // Such sockets cannot be a net.Socket (libuv refuses the type), so that a thread has to wait for them.
 import { closeSync } from 'node:fs'
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { check, lastErrno, library } from '../../linux/ffi.ts'
-import { inNetns } from '../../linux/netns.ts'
+import { check, lastErrno, library } from '../linux/ffi.ts'
+import { inNetns } from '../linux/netns.ts'
 import { type Flow, FlowTable, type Sighting } from './flows.ts'
 
 /** What tap.ts asks; every question is answered with its `id`. */

@@ -1,6 +1,6 @@
 // What a tap remembers of the packets that it saw: TCP and UDP flows, whether their payload is TLS, watched markers.
-// Pure: bytes in, records out; bounded. Used by tap-worker.ts. Follows RFC 9293 (sequence numbers), RFC 8446 §5.1 (records).
-import { ipFromBytes } from '../../model/address.ts'
+// Pure: bytes in, records out; bounded. Used by worker.ts. Follows RFC 9293 (sequence numbers), RFC 8446 §5.1 (records).
+import { ipFromBytes } from '../model/address.ts'
 import { TlsCheck } from './tls-check.ts'
 
 /** One TCP connection or one UDP address pair as it was seen on a link. */
