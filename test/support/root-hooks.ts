@@ -20,7 +20,7 @@ export const mochaHooks = {
 
 /** Whether something new is blamed on this run: it carries our pid, or, in CI, no other living process's. */
 function isOurs(name: string): boolean {
-  const numbers = name.match(/\d{3,}/g) ?? []
+  const numbers: readonly string[] = name.match(/\d{3,}/g) ?? []
   if (numbers.includes(String(process.pid))) return true
   return process.env.CI === 'true' && !numbers.some((number) => existsSync(`/proc/${Number(number)}`))
 }

@@ -66,6 +66,12 @@ const PLANTED: readonly { readonly rule: Rule; readonly path: string; readonly t
   },
   {
     rule: checkTwins,
+    path: 'test/unit/inputs.test.ts',
+    text: `${HEADER}for (const row of [{ name: 'a', want: 1 }, { name: 'b', want: 1 }]) it(row.name, () => f(row.name))\n`,
+    faults: 0,
+  },
+  {
+    rule: checkTwins,
     path: 'test/unit/names.test.ts',
     text: `${HEADER}const T = [{ name: 'a', want: 1 }, { name: 'a', want: 2 }] as const\nfor (const row of T) it(row.name, f)\n`,
     faults: 1,
