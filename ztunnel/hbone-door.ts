@@ -74,6 +74,10 @@ export class HboneDoor {
       deny(pod, bareFacts('inbound', addresses.source, addresses.local), asMeshError(error, 'CERTIFICATE_TIMEOUT'))
       return
     }
+    if (raw.destroyed) {
+      this.#handshakes-- // it failed while the certificate was awaited
+      return
+    }
     this.#addresses.set(raw, addresses)
     this.#tls.emit('connection', raw)
   }

@@ -98,6 +98,13 @@ ${extra}`
     assert.equal(line['dst.service'], 'web.shop.svc.cluster.local')
   })
 
+  it('carries a call of a pod to its own service', async () => {
+    const from = ztunnel.lines.length
+    assert.equal(await program(server, get('10.96.0.10')).result(), `200 hello ::ffff:${server.ip4} /x\n`)
+    const line = await ztunnel.line((found) => found.direction === 'inbound', from)
+    assert.deepEqual([line['src.identity'], line['dst.identity']], [SERVER_ID, SERVER_ID])
+  })
+
   it('passes on a half-close and 20 MiB, byte by byte', async () => {
     const script = `
 import net from 'node:net'
@@ -201,6 +208,18 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     assert.match(await program(plain, get(server.ip4)).result(), /^failed/)
     assert.match(await program(client, get(server.ip4)).result(), /^200/)
     await ztunnel.describe(mesh())
+  })
+
+  it('refuses a peer that is not who it should be, also when a connection to it is pooled', async function () {
+    this.timeout(15_000)
+    assert.match(await program(client, get(server.ip4)).result(), /^200/)
+    await ztunnel.describe(mesh().replace('serviceAccount: server', 'serviceAccount: another'))
+    const from = ztunnel.lines.length
+    assert.match(await program(client, get(server.ip4)).result(), /^failed/)
+    const line = await ztunnel.line((found) => found.direction === 'outbound', from)
+    assert.match(String(line.error), /UNEXPECTED_IDENTITY/)
+    await ztunnel.describe(mesh())
+    assert.match(await program(client, get(server.ip4)).result(), /^200/)
   })
 
   it('carries 1,000 connections, 50 at once, and keeps none', async function () {
