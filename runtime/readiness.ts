@@ -1,5 +1,4 @@
 // Whether the components say that they are ready: one GET each, at the ports of the port table.
-import { messageOf } from '../kit/error.ts'
 import type { MeshLayout, NodeLayout } from './layout.ts'
 import { getInNetns } from './node-http.ts'
 
@@ -21,8 +20,8 @@ export async function unreadyComponents(mesh: MeshLayout, nodes: readonly NodeLa
       try {
         const { status, body } = await getInNetns(...ask)
         return status === 200 ? undefined : [name, body.trim().split('\n')[0]?.slice(0, 200) ?? `status ${status}`]
-      } catch (error) {
-        return [name, messageOf(error)]
+      } catch {
+        return [name, 'does not answer yet'] // starting, or ended: its state says which
       }
     }),
   )

@@ -1,11 +1,11 @@
 // The kill switch: takes steering away from a node, or from the pods of a namespace, with or without the mesh's processes.
 // What was released is written down, so that `weft status` says it loudly until it is taken back.
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { NodeDatapath } from '../bpf/datapath.ts'
 import { releaseNode } from '../bpf/release.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
-import { createLog } from '../kit/log.ts'
+import { createLog, type Log } from '../kit/log.ts'
 import { killCgroup } from '../linux/cgroup.ts'
 import { netnsCookie, openNetns } from '../linux/netns.ts'
 import { type IpAddress, parseIp } from '../model/address.ts'
@@ -29,6 +29,8 @@ export interface ReleaseRequest {
   readonly nodes?: readonly string[]
   readonly namespace?: string
   readonly resume?: boolean
+  /** Every program and map goes, service addresses too. */
+  readonly hard?: boolean
 }
 
 /** Marks in force; empty when there are none. */
@@ -42,24 +44,42 @@ export function readReleases(mesh: MeshLayout): ReleaseMark[] {
 }
 
 /**
- * Releases nodes with nobody's help: kills the agent (it would repair what we take away), removes programs and maps.
- * @returns one sentence per node
+ * Releases nodes with nobody's help: kills the agent (it would repair what we take away) and takes every pod out of steering,
+ * capture and guard. Service addresses stay (this runtime has no other kube-proxy), as they were; with `hard`, or when the
+ * programs cannot be opened, every program and map of the node goes, and service addresses with them.
+ * @returns one sentence per node or pod
  */
-export async function releaseNodes(mesh: MeshLayout, nodes: readonly NodeLayout[], nowIso: string): Promise<string[]> {
+export async function releaseNodes(mesh: MeshLayout, nodes: readonly NodeLayout[], nowIso: string, hard: boolean): Promise<string[]> {
   const sentences: string[] = []
   for (const node of nodes) {
     await killCgroup(join(node.cgroup, 'agent'))
+    if (!hard && (await tryReleasePods(mesh, node, sentences))) continue
     const { removed } = releaseNode(node.bpfDir)
-    sentences.push(`${node.name}: ${removed.length} programs and maps removed; its pods speak plaintext`)
+    sentences.push(`${node.name}: ${removed.length} programs and maps removed; its pods have no service addresses either`)
   }
   const rest = readReleases(mesh).filter((mark) => !nodes.some((node) => node.name === mark.node))
   writeMarks(mesh, [...rest, ...nodes.map((node) => ({ node: node.name, at: nowIso }))])
   return sentences
 }
 
+/** @returns false when the node's programs cannot be opened or a pod could not be released: then everything must go */
+async function tryReleasePods(mesh: MeshLayout, node: NodeLayout, sentences: string[]): Promise<boolean> {
+  const own = listSandboxes(mesh).filter((sandbox) => sandbox.node === node.name && !sandbox.isHostNetwork)
+  try {
+    using datapath = NodeDatapath.open({ bpffsDir: node.bpfDir, cgroupPath: node.cgroup, log: silentLog() })
+    for (const sandbox of own) await releasePod(datapath, node, sandbox)
+    sentences.push(`${node.name}: ${own.length} pods released; they speak plaintext`)
+    return true
+  } catch (error) {
+    sentences.push(`${node.name}: the pods cannot be released one by one: ${messageOf(error)}`)
+    return false
+  }
+}
+
 /**
  * Releases the pods of one namespace on the given nodes, in the kernel, with nobody's help.
  * @returns one sentence per pod
+ * @throws MeshError of bpf/ or linux/: what was done until then stays done
  */
 export async function releaseNamespace(
   mesh: MeshLayout,
@@ -68,13 +88,15 @@ export async function releaseNamespace(
   nowIso: string,
 ): Promise<string[]> {
   const sentences: string[] = []
-  const log = createLog({ process: 'release', levels: 'off' })
   const sandboxes = listSandboxes(mesh).filter((sandbox) => sandbox.namespace === namespace && !sandbox.isHostNetwork)
   for (const node of nodes) {
     const own = sandboxes.filter((sandbox) => sandbox.node === node.name)
     if (own.length === 0) continue
-    using datapath = NodeDatapath.open({ bpffsDir: node.bpfDir, cgroupPath: node.cgroup, log })
-    for (const sandbox of own) sentences.push(await releasePod(datapath, node, sandbox))
+    using datapath = NodeDatapath.open({ bpffsDir: node.bpfDir, cgroupPath: node.cgroup, log: silentLog() })
+    for (const sandbox of own) {
+      await releasePod(datapath, node, sandbox)
+      sentences.push(`${sandbox.namespace}/${sandbox.name}: released`)
+    }
   }
   writeMarks(mesh, [...readReleases(mesh).filter((mark) => mark.namespace !== namespace), { namespace, at: nowIso }])
   return sentences
@@ -102,7 +124,7 @@ export async function releaseRoute(
   if (chosen.length === 0)
     throw objectFailure('NOT_FOUND', { nodes: request.nodes?.join(','), has: nodes.map((node) => node.name).join(',') })
   for (const node of chosen) await supervisor.hold(`cni-${node.name}`)
-  const done = await releaseNodes(layout, chosen, nowIso)
+  const done = await releaseNodes(layout, chosen, nowIso, request.hard === true)
   for (const node of chosen) unmarkPods(store, node.name)
   return { done }
 }
@@ -140,21 +162,20 @@ function unmarkPods(store: ObjectStore, node: string): void {
   }
 }
 
-async function releasePod(datapath: NodeDatapath, node: NodeLayout, sandbox: SandboxRecord): Promise<string> {
-  try {
-    using netns = openNetns(join(NETNS_DIR, sandbox.netns))
-    const links = JSON.parse(await runCommand('ip', ['-n', node.netns, '-j', 'link', 'show', 'dev', sandbox.hostInterface])) as {
-      ifindex: number
-    }[]
-    const ips = [sandbox.ips.v4, sandbox.ips.v6].map(parseIp).filter((ip): ip is IpAddress => ip !== undefined)
-    const pod = { uid: sandbox.uid, netnsFd: netns.fd, cookie: netnsCookie(netns.fd), ips, hostIfindex: links[0]?.ifindex ?? 0 }
-    datapath.guardOff(pod)
-    datapath.releaseOutbound(pod)
-    datapath.unsteerInbound(pod)
-    return `${sandbox.namespace}/${sandbox.name}: released`
-  } catch (error) {
-    return `${sandbox.namespace}/${sandbox.name}: NOT released: ${messageOf(error)}`
-  }
+async function releasePod(datapath: NodeDatapath, node: NodeLayout, sandbox: SandboxRecord): Promise<void> {
+  if (!existsSync(join(NETNS_DIR, sandbox.netns))) return // it is going away or not made yet
+  using netns = openNetns(join(NETNS_DIR, sandbox.netns))
+  const text = await runCommand('ip', ['-n', node.netns, '-j', 'link', 'show', 'dev', sandbox.hostInterface])
+  const [link] = JSON.parse(text) as { ifindex: number }[]
+  const ips = [sandbox.ips.v4, sandbox.ips.v6].map(parseIp).filter((ip): ip is IpAddress => ip !== undefined)
+  const pod = { uid: sandbox.uid, netnsFd: netns.fd, cookie: netnsCookie(netns.fd), ips, hostIfindex: link?.ifindex ?? 0 }
+  datapath.guardOff(pod)
+  datapath.releaseOutbound(pod)
+  datapath.unsteerInbound(pod)
+}
+
+function silentLog(): Log {
+  return createLog({ process: 'release', levels: 'off' })
 }
 
 function listSandboxes(mesh: MeshLayout): SandboxRecord[] {

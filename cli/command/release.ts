@@ -17,6 +17,7 @@ interface ReleaseFlags {
   readonly node?: string
   readonly all?: boolean
   readonly resume?: boolean
+  readonly hard?: boolean
   readonly name: string
 }
 
@@ -28,6 +29,7 @@ export function registerRelease(program: Command, defaultName: string): void {
     .option('-n, --namespace <NS>', 'the pods of one namespace')
     .option('--node <NODE>', 'the pods of one node')
     .option('--all', 'the pods of all nodes')
+    .option('--hard', 'take every program out of the kernel: pods lose service addresses, too')
     .option('--resume', 'take a release back')
     .option('--name <NAME>', 'name of the mesh', defaultName)
     .action(release)
@@ -64,6 +66,6 @@ async function carryOut(mesh: MeshLayout, nodes: readonly NodeLayout[], flags: R
     for (const node of nodes) await killCgroup(`${node.cgroup}/agent`)
     const nowIso = new Date(systemClock.nowMs()).toISOString()
     if (flags.namespace !== undefined) return releaseNamespace(mesh, nodes, flags.namespace, nowIso)
-    return releaseNodes(mesh, nodes, nowIso)
+    return releaseNodes(mesh, nodes, nowIso, flags.hard === true)
   }
 }

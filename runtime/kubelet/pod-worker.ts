@@ -40,6 +40,7 @@ export interface WorkerContext {
 
 const STATUS_DELAY_MS = 30
 const SANDBOX_RETRY = { minMs: 100, maxMs: 5000 }
+const QUIET_TRIES = 5
 const DEFAULT_GRACE_S = 30
 const BASE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -143,12 +144,14 @@ export class PodWorker {
   /** Repeats with back-off until it works or the pod goes away; what failed becomes an event. */
   async #retry(reason: string, work: () => Promise<void>): Promise<void> {
     const backoff = new Backoff(SANDBOX_RETRY)
+    let tries = 0
     while (!this.#stop.signal.aborted) {
       try {
         return await work()
       } catch (error) {
         this.#sandboxFault = messageOf(error)
-        this.#event('Warning', reason, messageOf(error))
+        // The agent and its proxy start together with the pods: the first tries are expected to fail.
+        if (++tries > QUIET_TRIES) this.#event('Warning', reason, messageOf(error))
         this.#reportSoon()
         await pause(this.#context.clock, backoff.nextMs(), this.#stop.signal)
       }
