@@ -15,22 +15,24 @@ interface OtherSide {
 export class Life implements Disposable {
   readonly #entry: Disposable
   readonly #abort = new AbortController()
+  readonly #downstream: PlainSocket | undefined
   #reason: MeshError | undefined
 
   constructor(pod: PodContext, downstream: PlainSocket | undefined, facts: Omit<LiveConnection, 'close'>) {
-    this.#entry = pod.connections.add({
-      ...facts,
-      close: (error) => {
-        this.#reason ??= error
-        this.#abort.abort(error)
-        downstream?.destroy(error)
-      },
-    })
+    this.#downstream = downstream
+    this.#entry = pod.connections.add({ ...facts, close: (error) => this.end(error) })
   }
 
   /** Aborted when the connection must end now. */
   get signal(): AbortSignal {
     return this.#abort.signal
+  }
+
+  /** Ends the connection with a reset; only the first reason counts. */
+  end(error: MeshError): void {
+    this.#reason ??= error
+    this.#abort.abort(error)
+    this.#downstream?.destroy(error)
   }
 
   /** Why it was ended, else `error`. */

@@ -94,8 +94,16 @@ async function throughTunnel(
   counters: Counters,
 ): Promise<void> {
   const key = { source: pod.id, destinations: route.peers, to: route.to, sourceIp: accepted.source.ip }
-  const tunnel = await pod.pool.open(key, connectRequest(accepted, route, source), { signal: life.signal })
+  const deadline = pod.clock.after(answerTimeoutMs(pod), () => life.end(ztunnelFailure('DIAL_TIMEOUT', { to: formatEndpoint(route.to) })))
+  const tunnel = await pod.pool
+    .open(key, connectRequest(accepted, route, source), { signal: life.signal })
+    .finally(() => deadline[Symbol.dispose]())
   await life.run(tunnel, spliceTunnel(tunnel, accepted.socket, counters))
+}
+
+/** Our dial, then what a peer may take before it answers: waiting for its own description, and its dial. */
+function answerTimeoutMs(pod: PodContext): number {
+  return 2 * pod.settings.dialTimeoutMs + pod.settings.unknownWaitMs
 }
 
 async function direct(accepted: Accepted, route: DirectRoute, pod: PodContext, life: Life, counters: Counters): Promise<void> {
