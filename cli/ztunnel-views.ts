@@ -15,7 +15,8 @@ export interface View {
   readonly header: readonly string[]
   readonly isOfNode: boolean
   values(dump: ZtunnelDump): unknown
-  rows(dump: ZtunnelDump): string[][]
+  /** @param nowMs wall time, for the validity of certificates */
+  rows(dump: ZtunnelDump, nowMs: number): string[][]
 }
 
 /** Views by name. */
@@ -61,10 +62,10 @@ export const VIEWS: Readonly<Record<string, View>> = {
     header: ['CERTIFICATE NAME', 'TYPE', 'STATUS', 'VALID CERT', 'SERIAL NUMBER', 'NOT AFTER', 'NOT BEFORE'],
     isOfNode: true,
     values: (dump) => dump.certificates ?? [],
-    rows: (dump) =>
+    rows: (dump, nowMs) =>
       (dump.certificates ?? []).flatMap((one) => [
-        ...(one.certChain ?? []).slice(0, 1).map((certificate) => certificateRow(one, 'Leaf', certificate)),
-        ...(one.rootCerts ?? []).map((certificate) => certificateRow(one, 'Root', certificate)),
+        ...(one.certChain ?? []).slice(0, 1).map((certificate) => certificateRow(one, 'Leaf', certificate, nowMs)),
+        ...(one.rootCerts ?? []).map((certificate) => certificateRow(one, 'Root', certificate, nowMs)),
         ...((one.certChain ?? []).length === 0 ? [[one.identity ?? '-', 'Leaf', one.state ?? '-', 'false', '-', '-', '-']] : []),
       ]),
   },
@@ -140,8 +141,8 @@ interface DumpedPod {
   readonly connections?: { readonly inbound?: readonly DumpedConnection[]; readonly outbound?: readonly DumpedConnection[] }
 }
 
-function certificateRow(one: DumpedCertificate, type: string, certificate: DumpedX509): string[] {
-  const isValid = Date.parse(certificate.validFrom ?? '') <= Date.now() && Date.now() < Date.parse(certificate.expirationTime ?? '')
+function certificateRow(one: DumpedCertificate, type: string, certificate: DumpedX509, nowMs: number): string[] {
+  const isValid = Date.parse(certificate.validFrom ?? '') <= nowMs && nowMs < Date.parse(certificate.expirationTime ?? '')
   return [
     one.identity ?? '-',
     type,

@@ -19,8 +19,6 @@ export const RUNTIME_ERRORS = {
   },
   POD_MISSING: { source: 'downstream', retry: 'no', message: 'there is no such pod running', hint: 'see weft get pods' },
   MESH_MISSING: { source: 'downstream', retry: 'no', message: 'no mesh of this name is running', hint: 'start it with: weft up -f DIR' },
-  NETWORK_FAILED: { source: 'internal', retry: 'no', message: 'the network of the mesh cannot be set up' },
-  SANDBOX_FAILED: { source: 'internal', retry: 'yes', message: 'the network of a pod cannot be set up' },
   CNI_FAILED: { source: 'upstream', retry: 'yes', message: 'the cni agent did not take the pod' },
   NO_ADDRESS_LEFT: { source: 'internal', retry: 'yes', message: 'every pod address of the node is in use' },
   CAPABILITY_REFUSED: { source: 'downstream', retry: 'no', message: 'a container asks for a capability that is never given' },

@@ -50,14 +50,21 @@ export interface MeshLayout {
   node(index: number): NodeLayout
 }
 
+/** State of all meshes; one directory each. */
 export const RUN_DIR = '/run/weft'
+/** Where iproute2 keeps named network namespaces. */
 export const NETNS_DIR = '/run/netns'
+/** Addresses of services. */
 export const SERVICE_CIDR: Dual = { v4: '10.96.0.0/16', v6: 'fd00:10:96::/112' }
+/** Addresses of all pods; each node has a part. */
 export const POD_CIDR: Dual = { v4: '10.244.0.0/16', v6: 'fd00:10:244::/48' }
+/** Service address of cluster DNS. */
 export const DNS_VIP: Dual = { v4: '10.96.0.10', v6: 'fd00:10:96::a' }
+/** Namespace of the mesh's own objects, and root namespace of policies. */
 export const SYSTEM_NAMESPACE = 'weft-system'
 /** Annotation of pod objects that stand for the mesh's own processes; no kubelet runs them. */
 export const COMPONENT_ANNOTATION = 'weft.dev/component'
+/** DNS domain of services. */
 export const CLUSTER_DOMAIN = 'cluster.local'
 /** Node numbers fit the node network's last byte and the pod networks' third. */
 export const MAX_NODES = 32

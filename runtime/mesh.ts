@@ -154,7 +154,7 @@ async function serve(options: MeshOptions, layout: MeshLayout, nodes: readonly N
     extra: {
       'GET logs': (request) => serveLogs(layout, store, request),
       'GET status': () => statusOf(parts, options.hasMesh),
-      'POST release': ({ body }) => releaseRoute(parts, body),
+      'POST release': ({ body }) => releaseRoute(parts, body, clock.nowMs()),
     },
   })
   stack.use(api)

@@ -111,10 +111,11 @@ export async function releaseRoute(
     readonly supervisor: Supervisor
   },
   body: unknown,
+  nowMs: number,
 ): Promise<{ done: string[] }> {
   const request = (body ?? {}) as ReleaseRequest
   const { layout, nodes, store, supervisor } = parts
-  const nowIso = new Date().toISOString()
+  const nowIso = new Date(nowMs).toISOString()
   if (request.resume === true) return { done: resume(parts, request) }
   if (request.namespace !== undefined) {
     setMode(store, request.namespace)

@@ -89,17 +89,21 @@ export async function statusOf(
       pods: pods.filter((pod) => pod.spec?.nodeName === node.name).length,
     })),
     components: [...running, ...components],
-    pods: pods.map((pod) => ({
-      namespace: pod.metadata.namespace ?? '',
-      name: pod.metadata.name,
-      node: pod.spec?.nodeName,
-      ip: pod.status?.podIP,
-      phase: pod.metadata.deletionTimestamp === undefined ? (pod.status?.phase ?? 'Pending') : 'Terminating',
-      ready: isReady(pod),
-      restarts: (pod.status?.containerStatuses ?? []).reduce((sum, one) => sum + one.restartCount, 0),
-      enrolment: pod.metadata.annotations?.[REDIRECTION_ANNOTATION] ?? '-',
-    })),
+    pods: pods.map(podLine),
     events: lastEvents(store),
+  }
+}
+
+function podLine(pod: Pod): MeshStatus['pods'][number] {
+  return {
+    namespace: pod.metadata.namespace ?? '',
+    name: pod.metadata.name,
+    node: pod.spec?.nodeName,
+    ip: pod.status?.podIP,
+    phase: pod.metadata.deletionTimestamp === undefined ? (pod.status?.phase ?? 'Pending') : 'Terminating',
+    ready: isReady(pod),
+    restarts: (pod.status?.containerStatuses ?? []).reduce((sum, one) => sum + one.restartCount, 0),
+    enrolment: pod.metadata.annotations?.[REDIRECTION_ANNOTATION] ?? '-',
   }
 }
 

@@ -1,5 +1,6 @@
 // weft ztunnel-config: what the proxies of the nodes know and do, from their /config_dump; istioctl's columns.
 import { type Command, InvalidArgumentError } from 'commander'
+import { systemClock } from '../../kit/clock.ts'
 import { objectFailure } from '../../objects/errors.ts'
 import { getInNetns } from '../../runtime/node-http.ts'
 import { isMeshName, meshLayout, type NodeLayout } from '../../runtime/layout.ts'
@@ -30,7 +31,7 @@ export function registerZtunnelConfig(program: Command, defaultName: string): vo
       const rows = new Map<string, readonly string[]>()
       // Every node knows the same mesh: equal rows are shown once, unless the view is about the node itself.
       for (const [node, dump] of dumps)
-        for (const row of view.rows(dump)) {
+        for (const row of view.rows(dump, systemClock.nowMs())) {
           const cells = view.isOfNode ? [node, ...row] : row
           rows.set(cells.join('\0'), cells)
         }

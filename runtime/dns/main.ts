@@ -2,24 +2,17 @@
 import { systemClock } from '../../kit/clock.ts'
 import { messageOf } from '../../kit/error.ts'
 import { createLog } from '../../kit/log.ts'
-import { parseSettings, type SettingRow } from '../../kit/settings.ts'
 import type { EndpointSlice, Service } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import { ObjectClient } from '../../objects/client.ts'
 import { informer } from '../../objects/informer.ts'
 import { CLUSTER_DOMAIN, meshLayout } from '../layout.ts'
 import { DnsServer } from './server.ts'
+import { readSettings } from './settings.ts'
 import { resolve } from './zone.ts'
 
-/** Settings of the process. */
-export const SETTINGS = {
-  mesh: { env: 'WEFT_MESH', flag: '--mesh', type: 'text', default: undefined, help: 'name of the mesh' },
-  port: { env: 'WEFT_DNS_PORT', flag: '--port', type: 'count', default: 53, help: 'UDP and TCP port' },
-  log: { env: 'WEFT_LOG', flag: '--log', type: 'text', default: 'info', help: 'LEVEL or LEVEL,area=LEVEL,…' },
-} as const satisfies Record<string, SettingRow>
-
 async function main(): Promise<void> {
-  const settings = parseSettings(SETTINGS, process.argv.slice(2), process.env)
+  const settings = readSettings(process.argv.slice(2), process.env)
   if (!settings.ok) {
     process.stderr.write(`${settings.errors.join('\n')}\n`)
     process.exit(2)

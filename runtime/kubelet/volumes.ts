@@ -69,6 +69,7 @@ export function volumeBinds(pod: Pod, container: Container, dir: string): Bind[]
   return binds
 }
 
+/** Host name of the pod's containers: the spec's, else the pod's name, at most 63 characters. */
 export function hostnameOf(pod: Pod): string {
   return (pod.spec?.hostname ?? pod.metadata.name).slice(0, 63).replace(/[-.]+$/, '')
 }

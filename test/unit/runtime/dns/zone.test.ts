@@ -1,10 +1,10 @@
 // Answers of cluster DNS by the specification's names.
 import assert from 'node:assert/strict'
 import dnsPacket from 'dns-packet'
-import type { EndpointSlice, Service } from '../../../model/object.ts'
-import { SERVICE_NAME_LABEL } from '../../../model/object.ts'
-import { answerPacket } from '../../../runtime/dns/server.ts'
-import { resolve, type ZoneSource } from '../../../runtime/dns/zone.ts'
+import type { EndpointSlice, Service } from '../../../../model/object.ts'
+import { SERVICE_NAME_LABEL } from '../../../../model/object.ts'
+import { answerPacket } from '../../../../runtime/dns/server.ts'
+import { resolve, type ZoneSource } from '../../../../runtime/dns/zone.ts'
 
 const services: Service[] = [
   service('web', { clusterIP: '10.96.1.1', clusterIPs: ['10.96.1.1', 'fd00:10:96::101'], ports: [{ name: 'http', port: 80 }] }),
