@@ -1,7 +1,6 @@
 // The effect of each stage of enrolment: what is done to the kernel, to ztunnel and to the pod's object. Each may be
 // repeated, and each fails by throwing. The order is machine.ts's.
-import type { NodeDatapath } from '../bpf/datapath.ts'
-import type { CapturedPod } from '../bpf/datapath.ts'
+import type { CapturedPod, NodeDatapath } from '../bpf/datapath.ts'
 import { type Clock, pause } from '../kit/clock.ts'
 import { countCarried, socketInodes, socketsIn } from './connections.ts'
 import { cniFailure } from './errors.ts'
@@ -40,6 +39,9 @@ export interface StepContext {
   readonly backoffMs: () => number
 }
 
+/** Stages whose effect is only kernel state; those of two or three steps do them in the order of enrolment or release. */
+type KernelStage = 'steering' | 'capturing' | 'guarding' | 'securing' | 'undoing' | 'unguarding' | 'uncapturing' | 'unsteering'
+
 const LISTENER_WAIT_MS = 500
 const LISTENER_POLL_MS = 20
 const CARRIED_POLL_MS = 500
@@ -64,22 +66,8 @@ export class Steps {
       case 'announcing':
         await ztunnels.add(place, signal)
         return this.#awaitListeners(place, signal)
-      case 'steering':
-        return this.#on(place, (pod) => this.#steer(place, pod))
-      case 'capturing':
-        return this.#on(place, (pod) => datapath.captureOutbound(pod))
-      case 'guarding':
-        return this.#on(place, (pod) => datapath.guardOn(pod))
       case 'publishing':
         return publisher.setRedirection(place, 'enabled', signal)
-      case 'securing':
-        return this.#on(place, (pod) => {
-          this.#steer(place, pod)
-          datapath.captureOutbound(pod)
-          datapath.guardOn(pod)
-        })
-      case 'undoing':
-        return this.#on(place, (pod) => this.#undo(pod))
       case 'marking':
         publisher.tell(place, 'Warning', 'EnrolmentFailed', context.failure)
         return publisher.setRedirection(place, 'pending', AbortSignal.any([signal, AbortSignal.timeout(MARK_TIMEOUT_MS)]))
@@ -89,12 +77,6 @@ export class Steps {
         return publisher.setRedirection(place, undefined, signal)
       case 'quiescing':
         return isPublished ? pause(clock, releaseWaitMs, signal) : undefined
-      case 'unguarding':
-        return this.#on(place, (pod) => datapath.guardOff(pod))
-      case 'uncapturing':
-        return this.#on(place, (pod) => datapath.releaseOutbound(pod))
-      case 'unsteering':
-        return this.#on(place, (pod) => datapath.unsteerInbound(pod))
       case 'parting':
         return this.#awaitParted(place, signal)
       case 'retracting':
@@ -106,18 +88,18 @@ export class Steps {
         datapath.forget(place)
         return ztunnels.remove(place.uid)
       default:
-        return stage satisfies never
+        return this.#on(place, (pod) => this.#changeKernel(stage, place, pod))
     }
   }
 
-  #steer(place: PodPlace, pod: CapturedPod): void {
-    if (!place.bypassesInbound) this.#options.datapath.steerInbound(pod)
-  }
-
-  #undo(pod: CapturedPod): void {
-    this.#options.datapath.guardOff(pod)
-    this.#options.datapath.releaseOutbound(pod)
-    this.#options.datapath.unsteerInbound(pod)
+  #changeKernel(stage: KernelStage, { bypassesInbound }: PodPlace, pod: CapturedPod): void {
+    const { datapath } = this.#options
+    if (!bypassesInbound && (stage === 'steering' || stage === 'securing')) datapath.steerInbound(pod)
+    if (stage === 'capturing' || stage === 'securing') datapath.captureOutbound(pod)
+    if (stage === 'guarding' || stage === 'securing') datapath.guardOn(pod)
+    if (stage === 'unguarding' || stage === 'undoing') datapath.guardOff(pod)
+    if (stage === 'uncapturing' || stage === 'undoing') datapath.releaseOutbound(pod)
+    if (stage === 'unsteering' || stage === 'undoing') datapath.unsteerInbound(pod)
   }
 
   #on<T>(place: PodPlace, work: (pod: CapturedPod) => T): T {

@@ -2,132 +2,20 @@
 // that breaks the rules. Descriptors are counted through /proc/self/fd.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pause, systemClock } from '../../kit/clock.ts'
 import { codeOf } from '../../kit/error.ts'
 import { type Netns, openNetns } from '../../linux/netns.ts'
-import { closeAll, type SeqpacketSocket, SeqpacketThread } from '../../linux/seqpacket.ts'
-import type { Packet } from '../../linux/seqpacket-calls.ts'
-import { ZdsClient, type ZdsReceived } from '../../zds/client.ts'
+import { type SeqpacketSocket, SeqpacketThread } from '../../linux/seqpacket.ts'
 import { decodeRequest, encodeAck, encodeHello, encodeRequest } from '../../zds/messages.ts'
 import { type ZdsConnection, ZdsServer } from '../../zds/server.ts'
 import { silentLog } from '../support/netns-lab.ts'
+import { Agent, descriptors, RawAgent, RawZtunnel, socketPath, until, Ztunnel } from '../support/zds-ends.ts'
 
 const NAME = `wzd${process.pid}`
 const DIRECTORY = mkdtempSync(`/tmp/${NAME}-`)
 const INFO = { name: 'web', namespace: 'shop', serviceAccount: 'default' }
-let sockets = 0
-
-/** Open descriptors of this process, by what they are. */
-function descriptors(): string[] {
-  return readdirSync('/proc/self/fd')
-    .map((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`).replace(/:\[\d+\]$/, '')
-      } catch {
-        return undefined // the descriptor of readdir itself
-      }
-    })
-    .filter((kind) => kind !== undefined)
-    .sort()
-}
-
-async function until(test: () => boolean, what: string, limitMs = 5000): Promise<void> {
-  const end = systemClock.monotonicMs() + limitMs
-  while (!test()) {
-    if (systemClock.monotonicMs() > end) assert.fail(`not in ${limitMs} ms: ${what}`)
-    await pause(systemClock, 5)
-  }
-}
-
-class Agent implements AsyncDisposable {
-  readonly path = join(DIRECTORY, `zds${++sockets}.sock`)
-  readonly connections: ZdsConnection[] = []
-  readonly server = ZdsServer.listen({
-    path: this.path,
-    log: silentLog,
-    onConnection: (connection) => void this.connections.push(connection),
-  })
-
-  async connection(n = 1): Promise<ZdsConnection> {
-    await until(() => this.connections.length >= n, `connection ${n}`)
-    return this.connections[n - 1]!
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.server.close()
-  }
-}
-
-class Ztunnel implements AsyncDisposable {
-  readonly received: ZdsReceived[] = []
-  readonly states: boolean[] = []
-  readonly client: ZdsClient
-  constructor(path: string, answer: (request: ZdsReceived) => Promise<void> = async () => undefined) {
-    this.client = ZdsClient.start({
-      path,
-      log: silentLog,
-      clock: systemClock,
-      onState: (isConnected) => void this.states.push(isConnected),
-      onRequest: async (request) => {
-        this.received.push(request)
-        await answer(request)
-      },
-    })
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.client.close()
-    for (const request of this.received) request.netns?.[Symbol.dispose]()
-  }
-}
-
-/** A raw end of the socket that says what it likes. */
-class Raw implements AsyncDisposable {
-  readonly thread = new SeqpacketThread()
-  readonly socket: SeqpacketSocket
-  readonly packets: Packet[] = []
-  isEnded = false
-  constructor(path: string) {
-    this.socket = this.thread.connect(path)
-    this.socket.read({ onPacket: (packet) => void this.packets.push(packet), onEnd: () => Object.assign(this, { isEnded: true }) })
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const packet of this.packets) closeAll(packet.fds)
-    this.socket.close()
-    await this.thread.stop()
-  }
-}
-
-/** A raw agent: takes connections and lets the test speak. */
-class RawAgent implements AsyncDisposable {
-  readonly path = join(DIRECTORY, `zds${++sockets}.sock`)
-  readonly thread = new SeqpacketThread()
-  readonly accepted: { readonly socket: SeqpacketSocket; readonly packets: Packet[]; isEnded: boolean }[] = []
-  constructor() {
-    this.thread.listen(this.path, {
-      onConnection: (socket, resume) => {
-        const entry = { socket, packets: [] as Packet[], isEnded: false }
-        this.accepted.push(entry)
-        socket.read({ onPacket: (packet) => void entry.packets.push(packet), onEnd: () => Object.assign(entry, { isEnded: true }) })
-        resume()
-      },
-      onError: (error) => assert.fail(error),
-    })
-  }
-
-  async peer(n = 1): Promise<(typeof this.accepted)[number]> {
-    await until(() => (this.accepted[n - 1]?.packets.length ?? 0) > 0, `hello of connection ${n}`)
-    return this.accepted[n - 1]!
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.thread.stop()
-  }
-}
-
 describe('zds', () => {
   let pod: Netns
   let before_: string[]
@@ -149,7 +37,7 @@ describe('zds', () => {
   })
 
   it('announces pods with their namespaces, each acknowledged, in order', async () => {
-    await using agent = new Agent()
+    await using agent = new Agent(socketPath(DIRECTORY))
     await using ztunnel = new Ztunnel(agent.path)
     const connection = await agent.connection()
     assert.deepEqual({ ...connection.peer }, { pid: process.pid, uid: 0, gid: 0 })
@@ -171,7 +59,7 @@ describe('zds', () => {
   })
 
   it('has one message in flight and takes a slow ack', async () => {
-    await using agent = new Agent()
+    await using agent = new Agent(socketPath(DIRECTORY))
     let atOnce = 0
     let most = 0
     await using ztunnel = new Ztunnel(agent.path, async () => {
@@ -186,7 +74,7 @@ describe('zds', () => {
   })
 
   it('hands a failure back as a nack and goes on', async () => {
-    await using agent = new Agent()
+    await using agent = new Agent(socketPath(DIRECTORY))
     await using ztunnel = new Ztunnel(agent.path, async (request) => {
       if (request.kind === 'add') throw new Error('port 15001 is in use')
     })
@@ -201,8 +89,8 @@ describe('zds', () => {
 
   it('gives up on an ack after 5 s, and closes the connection', async function () {
     this.timeout('15s')
-    await using agent = new Agent()
-    await using raw = new Raw(agent.path)
+    await using agent = new Agent(socketPath(DIRECTORY))
+    await using raw = new RawZtunnel(agent.path)
     raw.socket.send(encodeHello())
     const connection = await agent.connection()
     const began = systemClock.monotonicMs()
@@ -219,7 +107,7 @@ describe('zds', () => {
   })
 
   it('rejects what is under way when the peer dies', async () => {
-    await using agent = new Agent()
+    await using agent = new Agent(socketPath(DIRECTORY))
     const script = `
       import { SeqpacketThread } from '${new URL('../../linux/seqpacket.ts', import.meta.url).pathname}'
       const socket = new SeqpacketThread().connect('${agent.path}')
@@ -235,7 +123,7 @@ describe('zds', () => {
   })
 
   it('reconnects with back-off and says so', async () => {
-    const path = join(DIRECTORY, `zds${++sockets}.sock`)
+    const path = socketPath(DIRECTORY)
     await using ztunnel = new Ztunnel(path)
     await pause(systemClock, 50)
     for (let round = 1; round <= 3; round++) {
@@ -272,7 +160,7 @@ describe('zds', () => {
   ]
   for (const row of BAD_REQUESTS) {
     it(`ztunnel refuses ${row.name} and closes what came with it`, async () => {
-      await using agent = new RawAgent()
+      await using agent = new RawAgent(socketPath(DIRECTORY))
       await using ztunnel = new Ztunnel(agent.path)
       const peer = await agent.peer()
       row.send(peer.socket)
@@ -287,7 +175,7 @@ describe('zds', () => {
   }
 
   it('ztunnel refuses a second request before it has acknowledged the first', async () => {
-    await using agent = new RawAgent()
+    await using agent = new RawAgent(socketPath(DIRECTORY))
     await using ztunnel = new Ztunnel(agent.path, () => pause(systemClock, 300))
     const peer = await agent.peer()
     peer.socket.send(encodeRequest({ kind: 'add', uid: 'u1' }), pod.fd)
@@ -308,8 +196,8 @@ describe('zds', () => {
   ]
   for (const row of BAD_PEERS) {
     it(`the agent refuses ${row.name}`, async () => {
-      await using agent = new Agent()
-      await using raw = new Raw(agent.path)
+      await using agent = new Agent(socketPath(DIRECTORY))
+      await using raw = new RawZtunnel(agent.path)
       row.send(raw.socket)
       await until(() => raw.isEnded, 'the connection is closed')
       assert.equal(agent.connections.length, 0)
@@ -330,8 +218,8 @@ describe('zds', () => {
   ]
   for (const row of BAD_ACKS) {
     it(`the agent ends a connection that answers with ${row.name}`, async () => {
-      await using agent = new Agent()
-      await using raw = new Raw(agent.path)
+      await using agent = new Agent(socketPath(DIRECTORY))
+      await using raw = new RawZtunnel(agent.path)
       raw.socket.send(encodeHello())
       const connection = await agent.connection()
       const sent = connection.send({ kind: 'keep', uid: 'u' }).catch(() => undefined)
@@ -345,15 +233,15 @@ describe('zds', () => {
 
   it('the agent waits 5 s for a hello', async function () {
     this.timeout('15s')
-    await using agent = new Agent()
-    await using raw = new Raw(agent.path)
+    await using agent = new Agent(socketPath(DIRECTORY))
+    await using raw = new RawZtunnel(agent.path)
     await until(() => raw.isEnded, 'the connection is closed', 7000)
     assert.equal(agent.connections.length, 0)
   })
 
   it('a flood of connections is accepted slowly and up to a limit', async function () {
     this.timeout('20s')
-    await using agent = new Agent()
+    await using agent = new Agent(socketPath(DIRECTORY))
     const thread = new SeqpacketThread()
     const ends: number[] = []
     let failed = 0
@@ -374,7 +262,7 @@ describe('zds', () => {
 
   it('thirty connections and 150 namespaces leave no descriptor open', async function () {
     this.timeout('40s')
-    await using agent = new RawAgent()
+    await using agent = new RawAgent(socketPath(DIRECTORY))
     await using ztunnel = new Ztunnel(agent.path, async (request) => void request.netns?.[Symbol.dispose]())
     for (let round = 1; round <= 30; round++) {
       const peer = await agent.peer(round)

@@ -203,57 +203,40 @@ class ModelPod {
   #act(stage: Stage): void {
     const { kernel } = this
     const must = (isTrue: boolean, what: string): void => assert.ok(isTrue, `${stage}: ${what}`)
-    switch (stage) {
-      case 'announcing':
-        kernel.isAcked = true
-        return
-      case 'steering':
-        must(kernel.isAcked, 'steering without an acknowledged listener')
-        kernel.isSteered = true
-        return
-      case 'capturing':
-        must(kernel.isSteered, 'capture without steering')
-        kernel.isCaptured = true
-        return
-      case 'guarding':
-        must(kernel.isCaptured, 'guard without capture')
-        kernel.isGuarded = true
-        return
-      case 'publishing':
-        must(kernel.isGuarded, 'published without guard')
-        this.annotation = 'enabled'
-        return
-      case 'securing':
-        must(kernel.isAcked, 'secured a pod that ztunnel never had')
-        kernel.isSteered = kernel.isCaptured = kernel.isGuarded = true
-        return
-      case 'undoing':
-        must(this.annotation !== 'enabled', 'capture taken from a published pod')
-        kernel.isSteered = kernel.isCaptured = kernel.isGuarded = false
-        return
-      case 'marking':
-        this.annotation = 'pending'
-        return
-      case 'unpublishing':
-        this.annotation = undefined
-        return
-      case 'unguarding':
-        must(this.annotation !== 'enabled', 'guard taken from a published pod')
-        kernel.isGuarded = false
-        return
-      case 'uncapturing':
-        must(!kernel.isGuarded, 'capture taken while guarded')
-        kernel.isCaptured = false
-        return
-      case 'unsteering':
-        must(!kernel.isCaptured, 'steering taken while captured')
-        kernel.isSteered = false
-        return
-      case 'retracting':
-        must(!kernel.isSteered, 'retracted while steered')
-        kernel.isAcked = false
-        return
-      default: // waits and rests
+    if (stage === 'announcing') kernel.isAcked = true
+    if (stage === 'steering' || stage === 'securing') {
+      must(kernel.isAcked, 'steering without an acknowledged listener')
+      kernel.isSteered = true
+    }
+    if (stage === 'capturing' || stage === 'securing') {
+      must(kernel.isSteered, 'capture without steering')
+      kernel.isCaptured = true
+    }
+    if (stage === 'guarding' || stage === 'securing') {
+      must(kernel.isCaptured, 'guard without capture')
+      kernel.isGuarded = true
+    }
+    if (stage === 'publishing') {
+      must(kernel.isGuarded, 'published without guard')
+      this.annotation = 'enabled'
+    }
+    if (stage === 'marking') this.annotation = 'pending'
+    if (stage === 'unpublishing') this.annotation = undefined
+    if (stage === 'unguarding' || stage === 'undoing') {
+      must(this.annotation !== 'enabled', 'guard taken from a published pod')
+      kernel.isGuarded = false
+    }
+    if (stage === 'uncapturing' || stage === 'undoing') {
+      must(!kernel.isGuarded, 'capture taken while guarded')
+      kernel.isCaptured = false
+    }
+    if (stage === 'unsteering' || stage === 'undoing') {
+      must(!kernel.isCaptured, 'steering taken while captured')
+      kernel.isSteered = false
+    }
+    if (stage === 'retracting') {
+      must(!kernel.isSteered, 'retracted while steered')
+      kernel.isAcked = false
     }
   }
 }
