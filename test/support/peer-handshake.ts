@@ -30,13 +30,16 @@ export async function handshake(options: Handshake): Promise<Admission> {
   const { bundle, clock = systemClock } = options
   const admission = options.admission ?? new PeerAdmission({ bundle: () => bundle, clock })
   const common = { ca: bundle.pem(), rejectUnauthorized: false, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const
+  const secureContext = tls.createSecureContext({ ...common, ...options.client }) // may throw: before anything is open
   const listener = tls.createServer({ ...common, ...options.server, requestCert: true })
+  const raw = new Set<net.Socket>()
+  listener.on('connection', (connection) => raw.add(connection))
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
   const { port } = listener.address() as net.AddressInfo
   const accepted = once(listener, 'secureConnection') as Promise<[tls.TLSSocket]>
   const failed = once(listener, 'tlsClientError').then(([error]) => Promise.reject(error))
-  const socket = tls.connect({ ...common, host: '127.0.0.1', port, ...options.client, checkServerIdentity: () => undefined })
+  const socket = tls.connect({ ...common, secureContext, host: '127.0.0.1', port, checkServerIdentity: () => undefined })
   const broken = new Promise<never>((_, reject) => socket.once('error', reject))
   try {
     const [[server]] = await Promise.race([Promise.all([accepted, once(socket, 'secureConnect')]), failed, broken])
@@ -48,6 +51,7 @@ export async function handshake(options: Handshake): Promise<Admission> {
     for (const pending of [accepted, failed, broken]) pending.catch(ignore)
     socket.on('error', ignore)
     socket.destroy()
+    for (const connection of raw) connection.destroy() // also of a handshake that failed on our side only
     listener.close()
   }
 }

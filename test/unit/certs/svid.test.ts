@@ -1,0 +1,272 @@
+// Broken SVIDs, each made here and signed by a trusted root: refused by the rules alone, and by PeerAdmission in a real TLS
+// handshake as server and as client. Clauses: X509-SVID.md, SPIFFE-ID.md (spiffe/spiffe:standards).
+import '../../../certs/x509.ts'
+import assert from 'node:assert/strict'
+import * as x509 from '@peculiar/x509'
+import { parseBundle } from '../../../certs/bundle.ts'
+import type { TrustBundle } from '../../../certs/bundle.ts'
+import { checkSvid } from '../../../certs/svid.ts'
+import { credentialsOf, idOf, newKeys, newLeaf, newSigner, workloadCredentials, newCa } from '../../support/certificates.ts'
+import type { Credentials, LeafOptions, Signer } from '../../support/certificates.ts'
+import { handshake } from '../../support/peer-handshake.ts'
+
+const { digitalSignature, keyCertSign, cRLSign, keyEncipherment } = x509.KeyUsageFlags
+const { serverAuth, clientAuth, codeSigning } = x509.ExtendedKeyUsage
+const HOUR_MS = 3_600_000
+const fromNow = (hours: number): Date => new Date(Date.now() + hours * HOUR_MS)
+const GOOD = idOf('client')
+const workload = (rest: string): string => `spiffe://cluster.local${rest}`
+const ofLength = (bytes: number): string => workload(`/ns/shop/sa/${'a'.repeat(bytes - workload('/ns/shop/sa/').length)}`)
+
+interface Case {
+  readonly name: string
+  readonly leaf: LeafOptions
+  /** What checkSvid says; absent = the rules have nothing against it (OpenSSL has, or the shape of the ID). */
+  readonly says?: RegExp
+  /** Code at the peer; default SVID_INVALID. `handshake` = TLS itself fails. */
+  readonly code?: string
+}
+
+/** An ID and why it is none. */
+const BAD_IDS: readonly (readonly [string, string, RegExp])[] = [
+  ['the ID of a trust domain', 'spiffe://cluster.local', /trust domain itself/],
+  ['root path', 'spiffe://cluster.local/', /ends with a slash/],
+  ['trailing slash', workload('/ns/shop/sa/client/'), /ends with a slash/],
+  ['empty segment', workload('/ns//shop/sa/client'), /empty segment/],
+  ['..', workload('/ns/shop/sa/../client'), /relative segment/],
+  ['.', workload('/ns/shop/./sa/client'), /relative segment/],
+  ['percent-encoded dots', workload('/ns/shop/sa/%2e%2e'), /only letters/],
+  ['percent-encoded slash', workload('/ns/shop%2fsa/client'), /only letters/],
+  ['upper-case trust domain', 'spiffe://Cluster.local/ns/shop/sa/client', /only a-z/],
+  ['upper-case scheme', 'SPIFFE://cluster.local/ns/shop/sa/client', /begins with/],
+  ['another scheme', 'https://cluster.local/ns/shop/sa/client', /begins with/],
+  ['no scheme', '//cluster.local/ns/shop/sa/client', /begins with/],
+  ['no trust domain', 'spiffe:///ns/shop/sa/client', /empty/],
+  ['port', 'spiffe://cluster.local:8443/ns/shop/sa/client', /only a-z/],
+  ['user info', 'spiffe://root@cluster.local/ns/shop/sa/client', /only a-z/],
+  ['query', workload('/ns/shop/sa/client?x=1'), /only letters/],
+  ['fragment', workload('/ns/shop/sa/client#x'), /only letters/],
+  ['NUL in the path', workload('/ns/shop/sa/client\0.evil'), /only letters/],
+  ['NUL in the trust domain', 'spiffe://cluster.local\0.evil/ns/shop/sa/client', /only a-z/],
+  ['line feed at the end', `${GOOD}\n`, /only letters/],
+  ['space', workload('/ns/shop/sa/cli ent'), /only letters/],
+  ['byte above 0x7f', workload('/ns/shop/sa/clïent'), /only letters/],
+  ['backslash', workload('/ns/shop\\sa/client'), /only letters/],
+  ['2049 bytes', ofLength(2049), /at most 2048/],
+  ['trust domain of 256 bytes', `spiffe://${'a'.repeat(256)}/ns/shop/sa/client`, /at most 255/],
+]
+
+const CASES: readonly Case[] = [
+  ...BAD_IDS.map(([name, id, says]): Case => ({ name: `ID: ${name}`, leaf: { uris: [id] }, says })),
+  { name: 'no subjectAltName', leaf: { san: null }, says: /no subjectAltName/ },
+  { name: 'no URI name', leaf: { names: [{ type: 'dns', value: 'client.shop' }] }, says: /exactly one URI.*0/ },
+  { name: 'two URI names', leaf: { uris: [GOOD, idOf('server')] }, says: /exactly one URI.*2/ },
+  { name: 'the same URI twice', leaf: { uris: [GOOD, GOOD] }, says: /exactly one URI.*2/ },
+  { name: 'a web URI beside the ID', leaf: { uris: [GOOD, 'https://example.com/'] }, says: /exactly one URI.*2/ },
+  { name: 'an ID as DNS name', leaf: { names: [{ type: 'dns', value: GOOD }] }, says: /exactly one URI.*0/ },
+  { name: 'empty subject, name not critical', leaf: { sanCritical: false }, says: /must be critical/ },
+  {
+    name: 'two subjectAltNames',
+    leaf: { more: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: idOf('server') }], true)] },
+    says: /twice/,
+    code: 'SVID_INVALID|UNTRUSTED',
+  },
+  {
+    name: 'name with rest behind it',
+    leaf: { san: new x509.Extension('2.5.29.17', true, Buffer.concat([sanOf(GOOD), Buffer.from([0])])) },
+    says: /subjectAltName|not a certificate/,
+    code: 'SVID_INVALID|UNTRUSTED',
+  },
+  {
+    name: 'name of indefinite length',
+    leaf: { san: new x509.Extension('2.5.29.17', true, indefinite(GOOD)) },
+    says: /subjectAltName/,
+    code: 'SVID_INVALID|UNTRUSTED',
+  },
+  { name: 'CA', leaf: { ca: true }, says: /CA is set/ },
+  { name: 'CA with keyCertSign', leaf: { ca: true, usage: digitalSignature | keyCertSign }, says: /CA is set/ },
+  { name: 'keyCertSign', leaf: { usage: digitalSignature | keyCertSign }, says: /keyCertSign/ },
+  { name: 'cRLSign', leaf: { usage: digitalSignature | cRLSign }, says: /cRLSign/ },
+  { name: 'no digitalSignature', leaf: { usage: keyEncipherment }, says: /lacks digitalSignature/, code: 'SVID_INVALID|UNTRUSTED' },
+  { name: 'no keyUsage', leaf: { usage: null }, says: /keyUsage is missing/ },
+  { name: 'keyUsage not critical', leaf: { usageCritical: false }, says: /must be critical/ },
+  {
+    name: 'extended usage: server only',
+    leaf: { extendedUsage: [serverAuth] },
+    says: /serverAuth and clientAuth/,
+    code: 'SVID_INVALID|UNTRUSTED',
+  },
+  {
+    name: 'extended usage: client only',
+    leaf: { extendedUsage: [clientAuth] },
+    says: /serverAuth and clientAuth/,
+    code: 'SVID_INVALID|UNTRUSTED',
+  },
+  { name: 'extended usage: code signing', leaf: { extendedUsage: [codeSigning] }, says: /serverAuth and clientAuth/, code: 'UNTRUSTED' },
+  { name: 'expired', leaf: { notBefore: fromNow(-2), notAfter: fromNow(-1) }, says: /expired/, code: 'EXPIRED' },
+  { name: 'not valid yet', leaf: { notBefore: fromNow(1), notAfter: fromNow(2) }, says: /not valid yet/, code: 'EXPIRED' },
+  {
+    name: 'unknown critical extension',
+    leaf: { more: [new x509.Extension('1.2.3.4.5', true, Buffer.from([5, 0]))] },
+    says: /1\.2\.3\.4\.5 is not understood/,
+    code: 'UNTRUSTED',
+  },
+  { name: 'not of a workload: no account', leaf: { uris: [workload('/ns/shop')] } },
+  { name: 'not of a workload: other words', leaf: { uris: [workload('/namespace/shop/sa/client')] } },
+  { name: 'not of a workload: one segment more', leaf: { uris: [workload('/ns/shop/sa/client/x')] } },
+  { name: 'of another trust domain', leaf: { uris: [idOf('client', 'other.example')] }, code: 'UNTRUSTED' },
+  { name: 'of a trust domain that begins alike', leaf: { uris: [idOf('client', 'cluster.local.evil')] }, code: 'UNTRUSTED' },
+]
+
+/** Names in DER: one URI. */
+function sanOf(uri: string): Buffer {
+  return Buffer.from(new x509.SubjectAlternativeNameExtension([{ type: 'url', value: uri }]).value)
+}
+
+function indefinite(uri: string): Buffer {
+  return Buffer.concat([Buffer.from([0x30, 0x80, 0x86, uri.length]), Buffer.from(uri), Buffer.from([0, 0])])
+}
+
+describe('certs/svid', () => {
+  let root: Signer
+  let bundle: TrustBundle
+  let good: Credentials
+  before(async () => {
+    root = await newSigner()
+    const parsed = parseBundle(`${root.certificate.toString('pem')}\n`, 'cluster.local')
+    assert.ok(parsed.ok)
+    bundle = parsed.value
+    good = await credentialsOf(await newLeaf(root, { uris: [idOf('other')] }))
+  })
+
+  async function verdictOf(shown: Credentials, decides: 'server' | 'client'): Promise<string> {
+    const parts = decides === 'server' ? { server: good, client: shown } : { server: shown, client: good }
+    try {
+      const verdict = await handshake({ ...parts, bundle, decides })
+      return verdict.ok ? 'admitted' : verdict.code
+    } catch (error) {
+      return `handshake: ${error}`
+    }
+  }
+
+  for (const { name, leaf, says, code = 'SVID_INVALID' } of CASES) {
+    it(`refuses: ${name}`, async () => {
+      const made = await newLeaf(root, leaf)
+      const checked = checkSvid(new Uint8Array(made.certificate.rawData), new Date())
+      if (says !== undefined) assert.match(checked.ok ? 'accepted' : checked.errors.join('; '), says)
+      const shown = await credentialsOf(made)
+      for (const decides of ['server', 'client'] as const) {
+        assert.match(await verdictOf(shown, decides), new RegExp(`^(${code})$`), `as ${decides}`)
+      }
+    })
+  }
+
+  const keyCases = [
+    { name: 'P-521', algorithm: { name: 'ECDSA', namedCurve: 'P-521' } },
+    {
+      name: 'RSA of 1024 bits',
+      algorithm: { name: 'RSASSA-PKCS1-v1_5', modulusLength: 1024, publicExponent: Buffer.from([1, 0, 1]), hash: 'SHA-256' },
+    },
+    {
+      name: 'RSA with exponent 3',
+      algorithm: { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: Buffer.from([3]), hash: 'SHA-256' },
+    },
+    { name: 'Ed25519', algorithm: { name: 'Ed25519' } },
+  ]
+  for (const { name, algorithm } of keyCases) {
+    it(`refuses: key ${name}`, async () => {
+      const made = await newLeaf(root, { keys: await newKeys(algorithm as never) })
+      const checked = checkSvid(new Uint8Array(made.certificate.rawData), new Date())
+      assert.match(checked.ok ? 'accepted' : checked.errors.join('; '), /P-256|RSA/)
+      const shown = await credentialsOf(made)
+      for (const decides of ['server', 'client'] as const) assert.match(await verdictOf(shown, decides), /SVID_INVALID|UNTRUSTED|handshake/)
+    })
+  }
+
+  it('refuses: signed by an untrusted root with the same name', async () => {
+    const made = await credentialsOf(await newLeaf(await newSigner()))
+    for (const decides of ['server', 'client'] as const) assert.equal(await verdictOf(made, decides), 'UNTRUSTED')
+  })
+
+  it('refuses: the root itself, and an intermediate', async () => {
+    const sub = await newSigner({
+      name: 'intermediate',
+      issuer: root,
+      more: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: GOOD }])],
+    })
+    for (const signer of [root, sub]) {
+      const shown = await credentialsOf(signer)
+      for (const decides of ['server', 'client'] as const) assert.match(await verdictOf(shown, decides), /SVID_INVALID|UNTRUSTED/)
+    }
+  })
+
+  it('refuses: signed by a leaf', async () => {
+    const leaf = await newLeaf(root)
+    const forged = await newLeaf({ ...leaf, certificate: leaf.certificate }, { keyIdentifier: null })
+    const shown = await credentialsOf(forged, [leaf])
+    for (const decides of ['server', 'client'] as const) assert.match(await verdictOf(shown, decides), /UNTRUSTED/)
+  })
+
+  it('honours URI name constraints of an intermediate', async () => {
+    // permittedSubtrees [0] { GeneralSubtree { [6] "other.example" } }
+    const host = Buffer.from('other.example')
+    const subtree = tlv(0x30, tlv(0x86, host))
+    const constraints = new x509.Extension('2.5.29.30', true, tlv(0x30, tlv(0xa0, subtree)))
+    const sub = await newSigner({ name: 'constrained', issuer: root, more: [constraints] })
+    const shown = await credentialsOf(await newLeaf(sub), [sub])
+    for (const decides of ['server', 'client'] as const) assert.equal(await verdictOf(shown, decides), 'UNTRUSTED')
+  })
+
+  describe('accepts', () => {
+    const fine: Readonly<Record<string, LeafOptions>> = {
+      'a correct SVID': {},
+      'DNS names beside the ID': {
+        names: [
+          { type: 'dns', value: 'client.shop' },
+          { type: 'url', value: GOOD },
+          { type: 'ip', value: '10.0.0.1' },
+        ],
+      },
+      'no extended usage': { extendedUsage: null },
+      'a subject, name not critical': { subject: [{ CN: ['client'] }], sanCritical: false },
+      'keyEncipherment beside digitalSignature': { usage: digitalSignature | keyEncipherment },
+      'an ID of 2048 bytes': { uris: [ofLength(2048)] },
+      'all allowed characters': { uris: ['spiffe://a-b_c.0/ns/A.b-c_9/sa/...'] },
+      'an unknown extension that is not critical': { more: [new x509.Extension('1.2.3.4.5', false, Buffer.from([5, 0]))] },
+    }
+    for (const [name, leaf] of Object.entries(fine)) {
+      it(name, async () => {
+        const made = await newLeaf(root, leaf)
+        const checked = checkSvid(new Uint8Array(made.certificate.rawData), new Date())
+        assert.ok(checked.ok, JSON.stringify(checked))
+        assert.equal(checked.value.serial, '4a0b0c0d')
+        if (checked.value.trustDomain !== 'cluster.local') return
+        for (const decides of ['server', 'client'] as const) assert.equal(await verdictOf(await credentialsOf(made), decides), 'admitted')
+      })
+    }
+
+    for (const [name, algorithm] of [
+      ['P-384', { name: 'ECDSA', namedCurve: 'P-384' }],
+      ['RSA of 2048 bits', { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: Buffer.from([1, 0, 1]), hash: 'SHA-256' }],
+    ] as const) {
+      it(`key ${name}`, async () => {
+        const made = await newLeaf(root, { keys: await newKeys(algorithm) })
+        for (const decides of ['server', 'client'] as const) assert.equal(await verdictOf(await credentialsOf(made), decides), 'admitted')
+      })
+    }
+  })
+
+  it('takes what our own CA issues, and nothing that is cut short or long', async () => {
+    const { cert } = await workloadCredentials(await newCa(), GOOD)
+    const der = Buffer.from(new x509.X509Certificate(cert).rawData)
+    const checked = checkSvid(der, new Date())
+    assert.ok(checked.ok)
+    assert.deepEqual(checked.value.identity, { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'client' })
+    for (let length = 0; length < der.length; length += 7) assert.equal(checkSvid(der.subarray(0, length), new Date()).ok, false)
+    assert.equal(checkSvid(Buffer.alloc(17_000), new Date()).ok, false)
+  })
+})
+
+function tlv(tag: number, value: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from([tag, value.length]), value])
+}
