@@ -21,7 +21,7 @@ import { isSameRecord, recordOf } from './pod-record.ts'
 import type { VipService } from './services.ts'
 import { ServiceTable } from './services.ts'
 import type { ObjectName } from './spec.ts'
-import { ATTACH_SK_LOOKUP, CGROUP_PROGRAMS, MAPS, objectPath, pins, POD_INBOUND, POD_OUTBOUND } from './spec.ts'
+import { ATTACH_SK_LOOKUP, CGROUP_PROGRAMS, MAPS, objectPath, pins, POD_DNS, POD_INBOUND, POD_OUTBOUND } from './spec.ts'
 
 /** A pod to be captured. The fd is only used during a call. */
 export interface CapturedPod {
@@ -64,6 +64,8 @@ export interface DatapathOptions {
   /** The node's cgroup: the proxy's, the kubelet's and all pods' are below it. */
   readonly cgroupPath: string
   readonly log: Log
+  /** False = the node's ztunnel serves no DNS: pods ask their resolver themselves. Default true. */
+  readonly capturesDns?: boolean
   /** Default tcx, with clsact as fallback. */
   readonly guard?: GuardKind
   /** Other objects than the committed ones, for tests that show what a change breaks. */
@@ -138,11 +140,12 @@ export class NodeDatapath implements Disposable {
   /** TCP connects and DNS go to the proxy's listeners at the pod's address. @throws MeshError MAP_FULL, TOO_MANY_ADDRESSES */
   captureOutbound(pod: CapturedPod): void {
     inNetns(pod.netnsFd, reuseTimeWait) // all captured connects share one destination: ports must come back quickly
-    this.#setFlag(pod, POD_OUTBOUND)
+    if (this.#options.capturesDns === false) this.#clearFlag(pod.cookie, POD_DNS)
+    this.#setFlag(pod, this.#options.capturesDns === false ? POD_OUTBOUND : POD_OUTBOUND | POD_DNS)
   }
 
   releaseOutbound(pod: CapturedPod): void {
-    this.#clearFlag(pod.cookie, POD_OUTBOUND)
+    this.#clearFlag(pod.cookie, POD_OUTBOUND | POD_DNS)
   }
 
   /** Drops what leaves the pod's device unregistered; connects whose SYN is under way may finish. @throws MeshError NO_HOST_DEVICE, ATTACH_FAILED, MAP_FULL */

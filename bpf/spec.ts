@@ -38,6 +38,7 @@ export const PROTOCOLS = { TCP: 6, UDP: 17 } as const
 /** enum pod_flags */
 export const POD_INBOUND = 1
 export const POD_OUTBOUND = 2
+export const POD_DNS = 4
 
 /** Listeners of one port that steering knows (SLOTS in layout.h). */
 export const SLOTS = 16

@@ -59,7 +59,12 @@ export class AgentApp {
     this.#clock = clock
     this.#ports = settings.isDnsRequired ? [15_001, 15_006, 15_008, 15_053] : [15_001, 15_006, 15_008]
     this.#client = new ObjectClient({ socketPath: settings.apiSocket })
-    this.#datapath = new AgentDatapath({ bpffsDir: settings.bpffsDir, cgroupPath: settings.nodeCgroup, log: log.scope('bpf') })
+    this.#datapath = new AgentDatapath({
+      bpffsDir: settings.bpffsDir,
+      cgroupPath: settings.nodeCgroup,
+      capturesDns: settings.isDnsRequired,
+      log: log.scope('bpf'),
+    })
     this.#ztunnels = new Ztunnels({
       datapath: this.#datapath,
       cgroups: CGROUPS,

@@ -51,7 +51,7 @@ export const SETTINGS = {
     flag: '--dns',
     type: 'switch',
     default: true,
-    help: 'ztunnel must serve DNS (15053) before a pod is enrolled',
+    help: "pods' DNS goes to ztunnel, which must serve 15053 before a pod is enrolled",
   },
   releaseWaitMs: {
     env: 'WEFT_RELEASE_WAIT',

@@ -11,12 +11,14 @@ export const SOURCE_MARK = 0x539
 
 /**
  * In the pod's namespace: `net.ipv4.tcp_fwmark_accept=1` (an accepted socket takes the SYN's mark, so that its answers
- * route alike), `ip rule fwmark 0x539/0xfff lookup 100`, `ip route local default dev lo table 100`, both families.
+ * route alike), `fwmark_reflect=1` of both families (answers without a socket too), `ip rule fwmark 0x539/0xfff lookup 100`, `ip route local default dev lo table 100`, both families.
  * May be repeated. Its loopback device must be up.
  * @throws MeshError SYSCALL_FAILED, RTNETLINK_REFUSED with `errno`
  */
 export function keepSourceRouting(netnsFd: number): void {
   inNetns(netnsFd, () => {
+    // The RST of a closed port answers no socket: it must carry the SYN's mark to find the way back.
+    for (const family of ['ipv4', 'ipv6']) writeFileSync(`/proc/sys/net/${family}/fwmark_reflect`, '1')
     writeFileSync('/proc/sys/net/ipv4/tcp_fwmark_accept', '1') // /proc/sys/net shows the calling thread's namespace
     const { socket } = libc()
     const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), 'socket')

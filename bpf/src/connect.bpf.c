@@ -55,6 +55,7 @@ static __always_inline struct mptcp_sock *owner_of(struct bpf_sock_addr *ctx)
 static __always_inline int capture(struct bpf_sock_addr *ctx, int v6, int connecting, struct pod *pod, struct addr *to)
 {
 	int tcp = ctx->type == SOCK_STREAM, udp = ctx->protocol == IPPROTO_UDP;
+	int dns = to->port == PORT_RESOLVER && (pod->flags & POD_DNS);	// else a proxy serves no DNS: queries go their way
 	struct mptcp_sock *owner;
 	struct addr *kept, *shown;
 	__u32 ip[4];
@@ -63,7 +64,7 @@ static __always_inline int capture(struct bpf_sock_addr *ctx, int v6, int connec
 	if (udp && to->port == PORT_DNS && is_own(pod, to->ip))
 		return ALLOW;
 	if (is_loopback(to->ip) || is_link_local(to->ip) || is_own(pod, to->ip) ||
-	    (!tcp && !(udp && to->port == PORT_RESOLVER))) {
+	    (!tcp && !(udp && dns))) {
 		if (connecting)
 			bpf_sk_storage_delete(&dialled_sk, ctx->sk);	// the socket may have been diverted before
 		return NOT_CAPTURED;
@@ -86,7 +87,7 @@ static __always_inline int capture(struct bpf_sock_addr *ctx, int v6, int connec
 	if (shown)
 		*shown = *to;
 	count(STAT_CAPTURED);
-	write_addr(ctx, v6, ip, to->port == PORT_RESOLVER ? PORT_DNS : PORT_OUTBOUND);
+	write_addr(ctx, v6, ip, dns ? PORT_DNS : PORT_OUTBOUND);
 	return ALLOW;
 }
 
