@@ -1,9 +1,11 @@
 // weft up: a whole mesh on this machine, in the foreground; Ctrl-C removes everything that it made.
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { pause, systemClock } from '../../kit/clock.ts'
 import { createLog } from '../../kit/log.ts'
 import { raiseFileLimit } from '../../linux/limits.ts'
+import { objectFailure } from '../../objects/errors.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
 import { statusOf } from '../../runtime/status.ts'
 import { checkMachine } from '../check.ts'
@@ -42,6 +44,7 @@ async function runUp(flags: UpFlags): Promise<void> {
   raiseFileLimit()
   const missing = checkMachine().filter((one) => !one.isGood && one.isNeeded)
   if (missing.length > 0) throw new Error(missing.map((one) => `${one.what}: ${one.wayOut}`).join('; '))
+  if (flags.file !== undefined && !existsSync(flags.file)) throw objectFailure('NOT_FOUND', { what: `${flags.file} does not exist` })
   const stopped = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopped.abort())
   const log = createLog({ process: 'up', levels: 'warn', destination: { write: (line: string) => printNote(line.trimEnd()) } })
