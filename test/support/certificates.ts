@@ -107,6 +107,7 @@ export async function newSigner(
       new x509.BasicConstraintsExtension(true, options.pathLength, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      ...(options.issuer === undefined ? [] : [new x509.AuthorityKeyIdentifierExtension(keyIdOf(options.issuer))]),
       ...(options.more ?? []),
     ],
   })
