@@ -115,3 +115,18 @@ export function settings(...pairs: readonly number[]): Buffer {
   }
   return encodeFrame(FrameType.settings, 0, 0, payload)
 }
+
+/** DATA of zeros. */
+export function data(streamId: number, bytes: number, flags = 0): Buffer {
+  return encodeFrame(FrameType.data, flags, streamId, Buffer.alloc(bytes))
+}
+
+/** The same frame many times, in one write. */
+export function repeat(frame: Buffer, times: number): Buffer {
+  return Buffer.concat(Array.from({ length: times }, () => frame))
+}
+
+/** The first stream ids of a client: 1, 3, 5 … */
+export function ids(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => 1 + 2 * index)
+}

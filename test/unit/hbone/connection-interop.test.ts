@@ -47,7 +47,7 @@ async function ourServer(
   return { port: (listener.address() as net.AddressInfo).port, close: () => listener.close(), made }
 }
 
-describe('hbone/interop with node:http2', function () {
+describe('hbone/connection: interop with node:http2', function () {
   this.timeout(10_000)
 
   it('serves its client: headers, 4 MiB both ways at once with a slow reader, half-close', async () => {

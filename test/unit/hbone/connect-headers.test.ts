@@ -39,7 +39,7 @@ const FORWARDED: readonly (readonly [string, unknown])[] = [
   ['', undefined],
 ]
 
-describe('hbone/headers', () => {
+describe('hbone/connect: headers', () => {
   for (const [text, want] of AUTHORITIES) {
     it(`reads authority ${JSON.stringify(text.slice(0, 40))}`, () => {
       const got = parseAuthority(text)
