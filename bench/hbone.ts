@@ -92,10 +92,10 @@ function start(
   return new Promise((resolve) => child.once('message', (made) => resolve({ child, port: Number(made), usage })))
 }
 
-async function runApps(seconds: number, profDir: string | undefined): Promise<void> {
-  let received = 0
+/** The app that is reached through both proxies: counts what it receives, answers a ping (first byte 1) with itself. */
+function sink(count: (bytes: number) => void): net.Server {
   const buffer = Buffer.alloc(256 * 1024)
-  const app = net.createServer({ noDelay: true, pauseOnConnect: true }, (accepted) => {
+  return net.createServer({ noDelay: true, pauseOnConnect: true }, (accepted) => {
     const handle = (accepted as unknown as { _handle: object })._handle
     const socket = new net.Socket({
       handle,
@@ -103,8 +103,8 @@ async function runApps(seconds: number, profDir: string | undefined): Promise<vo
       onread: {
         buffer,
         callback(length: number, bytes: Uint8Array) {
-          received += length
-          if (bytes[0] === 1) socket.write(Buffer.from(bytes.subarray(0, length))) // ping
+          count(length)
+          if (bytes[0] === 1) socket.write(Buffer.from(bytes.subarray(0, length)))
           return true
         },
       },
@@ -112,6 +112,13 @@ async function runApps(seconds: number, profDir: string | undefined): Promise<vo
     socket.on('error', () => undefined)
     socket.on('end', () => socket.end())
     socket.resume()
+  })
+}
+
+async function runApps(seconds: number, profDir: string | undefined): Promise<void> {
+  let received = 0
+  const app = sink((bytes) => {
+    received += bytes
   })
   const server = await start('server', await listen(app), profDir)
   const client = await start('client', server.port, profDir)
@@ -128,26 +135,7 @@ async function runApps(seconds: number, profDir: string | undefined): Promise<vo
     })
   for (const streams of [1, 8]) {
     const sockets = await Promise.all(Array.from({ length: streams }, dial))
-    const piece = Buffer.alloc(256 * 1024)
-    let isOn = true
-    for (const socket of sockets) {
-      const pump = (): void => {
-        while (isOn && socket.write(piece));
-      }
-      socket.on('drain', pump)
-      pump()
-    }
-    await sleep(300)
-    const [before, at, from] = [await usage(), performance.now(), received]
-    await sleep(seconds * 1000)
-    const [after, bytes, ms] = [await usage(), received - from, performance.now() - at]
-    isOn = false
-    for (const socket of sockets) socket.destroy()
-    const cpu = (after.cpuS - before.cpuS) / (bytes / 1e9)
-    console.log(
-      `${streams} streams: ${((bytes * 8) / ms / 1e6).toFixed(2)} Gbit/s, ${cpu.toFixed(2)} CPU s/GB (both proxies), RSS ${after.rssMib.toFixed(0)} MiB`,
-    )
-    await sleep(300)
+    await throughput(sockets, seconds, { usage, received: () => received })
   }
   await pingPong(await dial(), seconds)
   await newStreams(dial, seconds)
@@ -156,6 +144,33 @@ async function runApps(seconds: number, profDir: string | undefined): Promise<vo
   app.close()
   await sleep(300)
   process.exit()
+}
+
+async function throughput(
+  sockets: readonly net.Socket[],
+  seconds: number,
+  read: { usage(): Promise<Usage>; received(): number },
+): Promise<void> {
+  const piece = Buffer.alloc(256 * 1024)
+  let isOn = true
+  for (const socket of sockets) {
+    const pump = (): void => {
+      while (isOn && socket.write(piece));
+    }
+    socket.on('drain', pump)
+    pump()
+  }
+  await sleep(300)
+  const [before, at, from] = [await read.usage(), performance.now(), read.received()]
+  await sleep(seconds * 1000)
+  const [after, bytes, ms] = [await read.usage(), read.received() - from, performance.now() - at]
+  isOn = false
+  for (const socket of sockets) socket.destroy()
+  const cpu = (after.cpuS - before.cpuS) / (bytes / 1e9)
+  console.log(
+    `${sockets.length} streams: ${((bytes * 8) / ms / 1e6).toFixed(2)} Gbit/s, ${cpu.toFixed(2)} CPU s/GB (both proxies), RSS ${after.rssMib.toFixed(0)} MiB`,
+  )
+  await sleep(300)
 }
 
 async function pingPong(socket: net.Socket, seconds: number): Promise<void> {
