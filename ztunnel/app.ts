@@ -20,8 +20,8 @@ import { AdminServers } from './admin/server.ts'
 import type { PodConnections, PodInfo } from './channel.ts'
 import { Enroller } from './enroll.ts'
 import { CaClient } from './identity/ca-client.ts'
+import type { WorkloadCertificate } from './identity/ca-client.ts'
 import { CertificateManager } from './identity/manager.ts'
-import type { WorkloadCertificate } from './identity/manager.ts'
 import { SETTINGS } from './settings.ts'
 import type { ZtunnelSettings } from './settings.ts'
 import { FileSource } from './source-file.ts'
@@ -74,6 +74,7 @@ export class Ztunnel {
     const files = raiseFileLimit()
     const certificates = new CertificateManager({
       caClient: new CaClient({
+        clock: systemClock,
         address: settings.caAddress === '' ? settings.xdsAddress : settings.caAddress,
         serverName: settings.caServerName,
         roots: () => readFileSync(settings.rootCert),

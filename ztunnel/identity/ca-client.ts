@@ -4,6 +4,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { ChannelCredentials, Client, Metadata } from '@grpc/grpc-js'
 import { createCsr } from '../../certs/csr.ts'
 import { checkSvid } from '../../certs/svid.ts'
+import type { Clock } from '../../kit/clock.ts'
 import type { Endpoint } from '../../model/address.ts'
 import { formatEndpoint } from '../../model/address.ts'
 import type { Identity, SpiffeId } from '../../model/identity.ts'
@@ -12,7 +13,7 @@ import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '.
 import { decodeMessage, encodeMessage } from '../../proto/wire.ts'
 import { identityFailure } from './errors.ts'
 
-/** A certificate with its key; PEM, leaf first.. */
+/** A certificate with its key; PEM, leaf first. */
 export interface WorkloadCertificate {
   readonly id: SpiffeId
   readonly chainPem: string
@@ -39,6 +40,7 @@ export interface CaClientOptions {
   readonly token: () => string
   readonly clusterId: string
   readonly ttlMs: number
+  readonly clock: Clock
 }
 
 const PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate'
@@ -61,7 +63,7 @@ export class CaClient implements CertificateSource {
     const bytes = await this.#call(id, csrPem)
     const decoded = decodeMessage(IstioCertificateResponseSchema, bytes)
     if (!decoded.ok) throw identityFailure('CERTIFICATE_INVALID', { id, reason: decoded.errors.join('; ') })
-    return accept(id, decoded.value.certChain, keyPem)
+    return accept(id, decoded.value.certChain, keyPem, new Date(this.#options.clock.nowMs()))
   }
 
   close(): void {
@@ -80,7 +82,7 @@ export class CaClient implements CertificateSource {
       const metadata = new Metadata()
       metadata.set('authorization', `Bearer ${token()}`)
       metadata.set('clusterid', clusterId)
-      this.#connected().makeUnaryRequest(PATH, asIs, asIs, request, metadata, { deadline: Date.now() + DEADLINE_MS }, (error, answer) => {
+      this.#connected().makeUnaryRequest(PATH, asIs, asIs, request, metadata, { deadline: this.#options.clock.nowMs() + DEADLINE_MS }, (error, answer) => {
         if (error !== null) reject(identityFailure('CERTIFICATE_REFUSED', { id }, error))
         else if (answer === undefined) reject(identityFailure('CERTIFICATE_REFUSED', { id, reason: 'an empty answer' }))
         else resolve(answer)
@@ -109,14 +111,14 @@ export class CaClient implements CertificateSource {
 const asIs = (bytes: Buffer): Buffer => bytes
 
 /** Checks what came back: the identity that was asked for, our key, roots at the end; nothing else is believed. */
-function accept(id: SpiffeId, chain: readonly string[], keyPem: string): WorkloadCertificate {
+function accept(id: SpiffeId, chain: readonly string[], keyPem: string, at: Date): WorkloadCertificate {
   const rootsPem = chain.at(-1)
   const [leafPem] = chain
   if (leafPem === undefined || rootsPem === undefined || chain.length < 2 || chain.length > MOST_CERTIFICATES) {
     throw identityFailure('CERTIFICATE_INVALID', { id, reason: `${chain.length} certificates came back` })
   }
   const leaf = new X509Certificate(leafPem)
-  const svid = checkSvid(leaf.raw, new Date())
+  const svid = checkSvid(leaf.raw, at)
   if (!svid.ok) throw identityFailure('CERTIFICATE_INVALID', { id, reason: svid.errors.join('; ') })
   if (svid.value.id !== id) throw identityFailure('CERTIFICATE_INVALID', { id, reason: `it names ${svid.value.id}` })
   if (!isKeyOf(leaf, keyPem)) throw identityFailure('CERTIFICATE_INVALID', { id, reason: 'it is for another key' })

@@ -9,8 +9,6 @@ import { spiffeIdOf } from '../../model/identity.ts'
 import { identityFailure } from './errors.ts'
 import type { CertificateSource, WorkloadCertificate } from './ca-client.ts'
 
-export type { WorkloadCertificate } from './ca-client.ts'
-
 /** Who waits: a connection (`realtime`), a pod that was just announced (`warmup`), or nobody yet (`background`, renewals). */
 export type Priority = 'realtime' | 'warmup' | 'background'
 
