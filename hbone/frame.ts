@@ -3,6 +3,7 @@
 import { H2Error } from './errors.ts'
 import { MAX_HEADER_BLOCK_BYTES, MAX_SETTINGS_PER_FRAME } from './limits.ts'
 
+/** Sizes and magic of RFC 9113 sections 3.4, 4.1 and 6.9.1. */
 export const FRAME_HEADER_BYTES = 9
 export const MAX_WINDOW = 0x7fffffff
 export const CLIENT_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')

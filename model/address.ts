@@ -45,6 +45,7 @@ export function ipToBytes(ip: IpAddress): Uint8Array {
   return Uint8Array.from(ipaddr.parse(ip).toByteArray())
 }
 
+/** Whether it is IPv6; what is not is IPv4, since mapped addresses never occur. */
 export function isIpv6(ip: IpAddress): boolean {
   return ip.includes(':')
 }

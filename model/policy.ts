@@ -3,11 +3,15 @@
 import type { Cidr, IpAddress } from './address.ts'
 import type { Identity } from './identity.ts'
 
+/** Which workloads a policy is about: all (root namespace), those of its namespace, or those that name it themselves. */
 export type PolicyScope = 'GLOBAL' | 'NAMESPACE' | 'WORKLOAD_SELECTOR'
+/** DENY policies are asked first; once an ALLOW policy applies, what none of them allows is denied. */
 export type PolicyAction = 'ALLOW' | 'DENY'
 
+/** How a text is compared, case-sensitive; `presence` = any text that is not empty. */
 export type StringMatch = { readonly kind: 'exact' | 'prefix' | 'suffix'; readonly value: string } | { readonly kind: 'presence' }
 
+/** One account, both parts exact. */
 export interface ServiceAccountMatch {
   readonly namespace: string
   readonly serviceAccount: string
@@ -29,6 +33,7 @@ export interface PolicyMatch {
   readonly notServiceAccounts: readonly ServiceAccountMatch[]
 }
 
+/** One policy as it arrives by xDS: some rule must hold for its action to apply. */
 export interface Authorization {
   readonly name: string
   readonly namespace: string

@@ -2,11 +2,16 @@
 import type { Cidr } from './address.ts'
 import type { GatewayAddress, PortPair, ServiceKey } from './workload.ts'
 
+/** What an endpoint must share with the caller to be preferred, from far to near. */
 export type RoutingScope = 'REGION' | 'ZONE' | 'SUBZONE' | 'NODE' | 'CLUSTER' | 'NETWORK'
+/** STRICT = only endpoints that share every scope; FAILOVER = those that share most; PASSTHROUGH = the address dialled. */
 export type LoadBalancingMode = 'UNSPECIFIED' | 'STRICT' | 'FAILOVER' | 'PASSTHROUGH'
+/** What the app speaks on a port, as the Service says (appProtocol or the port's name). */
 export type AppProtocol = 'UNKNOWN' | 'HTTP11' | 'HTTP2' | 'GRPC' | 'TCP' | 'TLS'
+/** Families of the service's addresses; AUTOMATIC = not said. */
 export type IpFamilies = 'AUTOMATIC' | 'IPV4_ONLY' | 'IPV6_ONLY' | 'DUAL'
 
+/** How endpoints of a service are chosen; absent = any healthy one. */
 export interface LoadBalancing {
   readonly routingPreference: readonly RoutingScope[]
   readonly mode: LoadBalancingMode
@@ -14,6 +19,7 @@ export interface LoadBalancing {
   readonly allowsUnhealthy: boolean
 }
 
+/** A port of a service with its protocol. */
 export interface ServicePort extends PortPair {
   readonly appProtocol: AppProtocol
 }
@@ -24,6 +30,7 @@ export interface ServiceVip {
   readonly cidr: Cidr
 }
 
+/** A name with virtual addresses in front of workloads; the workloads say which services they belong to. */
 export interface Service {
   readonly name: string
   readonly namespace: string

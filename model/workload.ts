@@ -4,7 +4,9 @@ import type { Endpoint, IpAddress } from './address.ts'
 
 /** `NONE` = plaintext; `HBONE` = mTLS to port 15008. */
 export type TunnelProtocol = 'NONE' | 'HBONE'
+/** Unhealthy endpoints get no new connections through a service, unless it allows them. */
 export type WorkloadHealth = 'HEALTHY' | 'UNHEALTHY'
+/** Kind of the object that made the pod; a label of the metrics. */
 export type WorkloadType = 'DEPLOYMENT' | 'CRONJOB' | 'POD' | 'JOB'
 
 /** How a proxy reaches a waypoint or gateway. Port = its HBONE port. */
@@ -12,6 +14,7 @@ export type GatewayAddress =
   | { readonly kind: 'address'; readonly network: string; readonly ip: IpAddress; readonly hbonePort: number }
   | { readonly kind: 'hostname'; readonly namespace: string; readonly hostname: string; readonly hbonePort: number }
 
+/** Where a workload runs; empty = not known. */
 export interface Locality {
   readonly region: string
   readonly zone: string
@@ -27,6 +30,7 @@ export interface PortPair {
 /** Key of a service: `namespace/hostname`. */
 export type ServiceKey = string
 
+/** One endpoint with all that a proxy must know to reach it or to be it. */
 export interface Workload {
   /** `CLUSTER//Pod/NAMESPACE/NAME`; unique in the mesh. */
   readonly uid: string
