@@ -14,18 +14,10 @@ import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../../xds/kinds.ts'
 import { decodeAddress } from '../../xds/resource/address.ts'
 import { decodeAuthorization } from '../../xds/resource/authorization.ts'
 import { decodeNetworks } from '../../xds/resource/networks.ts'
-import { FakeSource } from '../support/fake-source.ts'
+import { FakeSource, NAMES } from '../support/fake-source.ts'
 
 const TIME_LIMIT_MS = 20_000
 const FOLDER = join(import.meta.dirname, '../scenario/controlplane')
-const NAMES = {
-  clusterId: 'Kubernetes',
-  network: '',
-  trustDomain: 'cluster.local',
-  clusterDomain: 'cluster.local',
-  rootNamespace: 'weft-system',
-  cidrs: [],
-}
 
 const objects: readonly MeshObject[] = readdirSync(FOLDER)
   .flatMap((file) => parseAllDocuments(readFileSync(join(FOLDER, file), 'utf8').split(/^====\n/m)[0] ?? ''))

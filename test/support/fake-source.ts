@@ -3,6 +3,16 @@ import type { ConfigSource, SourceKind } from '../../controlplane/source/source.
 import { type Condition, type MeshObject, type ObjectEvent, objectKey, type TokenReviewStatus } from '../../model/object.ts'
 import { KINDS } from '../../objects/kinds.ts'
 
+/** A mesh's names, as translation takes them. */
+export const NAMES = {
+  clusterId: 'Kubernetes',
+  network: '',
+  trustDomain: 'cluster.local',
+  clusterDomain: 'cluster.local',
+  rootNamespace: 'weft-system',
+  cidrs: [],
+}
+
 /** Applies and deletes objects like the API does: fresh references, uid and generation filled in. */
 export class FakeSource implements ConfigSource {
   readonly tokens = new Map<string, { audience: string; status: TokenReviewStatus }>()

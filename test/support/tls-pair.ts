@@ -1,9 +1,7 @@
 // Two ends of a TLS connection over loopback, as HBONE gets them: handshaken, ALPN h2, nothing read.
-import 'reflect-metadata'
-import { webcrypto } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
-import * as x509 from '@peculiar/x509'
+import { selfSigned } from './self-signed.ts'
 
 /** A self-signed certificate for tests. */
 export interface TestCertificate {
@@ -20,14 +18,8 @@ export function testCertificate(): Promise<TestCertificate> {
 }
 
 async function make(): Promise<TestCertificate> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned(
-    { name: 'CN=test', keys, signingAlgorithm: algorithm, notBefore: new Date(0), notAfter: new Date(4e12) },
-    webcrypto as never,
-  )
-  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
-  return { cert: certificate.toString('pem'), key: `-----BEGIN PRIVATE KEY-----\n${pkcs8.toString('base64')}\n-----END PRIVATE KEY-----\n` }
+  const { certPem, keyPem } = await selfSigned('test')
+  return { cert: certPem, key: keyPem }
 }
 
 /** Both ends; `close` destroys them. */

@@ -10,8 +10,13 @@ import { type HboneServerConnection, serveHbone } from '../../../hbone/server.ts
 import { type ByteCounters, type SpliceEnd, splicePlain, spliceTunnel } from '../../../hbone/splice.ts'
 import { tcpConnect, tcpListen } from '../../../linux/socket.ts'
 import type { IpAddress } from '../../../model/address.ts'
-import { seeded } from '../../support/seeded.ts'
+import { SeededRandom } from '../../support/random.ts'
 import { tcpPair, tlsPair } from '../../support/tls-pair.ts'
+
+const seeded = (seed: number): (() => number) => {
+  const random = new SeededRandom(seed)
+  return () => random.next()
+}
 
 interface Relay {
   /** The app that dialled and the app that was dialled, one pair per tunnel. */

@@ -8,18 +8,10 @@ import { Publisher } from '../../../../controlplane/push/publish.ts'
 import { worldOf } from '../../../../controlplane/push/world.ts'
 import { Translator } from '../../../../controlplane/translate/translate.ts'
 import type { MeshObject } from '../../../../model/object.ts'
-import { FakeSource } from '../../../support/fake-source.ts'
+import { FakeSource, NAMES } from '../../../support/fake-source.ts'
 import { resourceText } from '../../../support/resource-text.ts'
 
 const FOLDER = join(import.meta.dirname, '../../../scenario/controlplane')
-const NAMES = {
-  clusterId: 'Kubernetes',
-  network: '',
-  trustDomain: 'cluster.local',
-  clusterDomain: 'cluster.local',
-  rootNamespace: 'weft-system',
-  cidrs: [],
-}
 
 function objectsOf(yaml: string): MeshObject[] {
   return parseAllDocuments(yaml)

@@ -5,57 +5,11 @@ import type { Service } from '../../../../model/service.ts'
 import type { Workload } from '../../../../model/workload.ts'
 import { decideInbound, decideOutbound, decidePlaintext, inboundService } from '../../../../ztunnel/proxy/decide.ts'
 import type { MeshView } from '../../../../ztunnel/proxy/decide.ts'
+import { ip, serviceOf, workloadOf } from '../../../support/mesh-values.ts'
 
-const ip = (text: string): IpAddress => text as IpAddress
 const at = (address: string, port: number): Endpoint => ({ ip: ip(address), port })
-
-function workload(name: string, address: string, change: Partial<Workload> = {}): Workload {
-  return {
-    uid: `Kubernetes//Pod/shop/${name}`,
-    name,
-    namespace: 'shop',
-    addresses: [ip(address)],
-    hostname: '',
-    network: '',
-    protocol: 'HBONE',
-    trustDomain: 'cluster.local',
-    serviceAccount: name,
-    node: 'node-1',
-    canonicalName: name,
-    canonicalRevision: 'latest',
-    workloadType: 'POD',
-    workloadName: name,
-    health: 'HEALTHY',
-    clusterId: 'Kubernetes',
-    locality: { region: '', zone: '', subzone: '' },
-    isHostNetwork: false,
-    capacity: 1,
-    services: new Map(),
-    authorizationPolicies: [],
-    waypoint: undefined,
-    networkGateway: undefined,
-    hasNativeTunnel: false,
-    applicationTunnel: undefined,
-    isPending: false,
-    ...change,
-  }
-}
-
-function service(name: string, vip: string, change: Partial<Service> = {}): Service {
-  return {
-    name,
-    namespace: 'shop',
-    hostname: `${name}.shop.svc.cluster.local`,
-    vips: [{ network: '', cidr: { ip: ip(vip), prefix: 32 } }],
-    ports: [{ servicePort: 80, targetPort: 8080, appProtocol: 'UNKNOWN' }],
-    subjectAltNames: [],
-    waypoint: undefined,
-    loadBalancing: undefined,
-    ipFamilies: 'AUTOMATIC',
-    isCanonical: true,
-    ...change,
-  }
-}
+const workload = (name: string, address: string, change: Partial<Workload> = {}): Workload => workloadOf(name, [address], change)
+const service = (name: string, vip: string, change: Partial<Service> = {}): Service => serviceOf(name, [vip], change)
 
 const WAYPOINT = { kind: 'address', network: '', ip: ip('10.244.1.200'), hbonePort: 15008 } as const
 const ABSENT = { kind: 'hostname', namespace: 'shop', hostname: 'waypoint.shop.svc.cluster.local', hbonePort: 15008 } as const
