@@ -1,6 +1,6 @@
 // Removes everything that `up` made: by `up` itself at the end, and by `down` after a crash, when only the record and the
 // names are left. Every step is done even if another fails; what failed is told at the end.
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { releaseNode } from '../bpf/release.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
@@ -8,7 +8,7 @@ import { cgroup2Root, killCgroup, removeCgroup } from '../linux/cgroup.ts'
 import { runCommand } from './command.ts'
 import { runtimeFailure } from './errors.ts'
 import { readSandbox } from './kubelet/sandbox.ts'
-import { meshLayout, NETNS_DIR, RUN_DIR } from './layout.ts'
+import { listDir, meshLayout, NETNS_DIR, RUN_DIR } from './layout.ts'
 import { readRecord } from './state.ts'
 
 /**
@@ -64,15 +64,6 @@ async function removeLink(name: string): Promise<void> {
     await runCommand('ip', ['link', 'del', 'dev', name])
   } catch (error) {
     if (existsSync(join('/sys/class/net', name))) throw error // else it went with its namespace meanwhile
-  }
-}
-
-function listDir(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return []
-    throw error
   }
 }
 

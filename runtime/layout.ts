@@ -1,7 +1,9 @@
 // Names, paths and addresses of a local mesh: everything follows from its name and the node's number, so that `down` and the
 // CLI can find what a dead `up` made. Addresses are the same in every mesh; nothing of them is visible to the host.
 import { createHash } from 'node:crypto'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { codeOf } from '../kit/error.ts'
 import { cgroup2Root } from '../linux/cgroup.ts'
 
 /** Addresses and prefix of one kind of attachment. */
@@ -125,5 +127,15 @@ function nodeLayout(mesh: string, short: string, meshDir: string, meshCgroup: st
     hostLink: `wv${short}-${index}`,
     zdsSocket: join(dir, 'zds.sock'),
     cniSocket: join(dir, 'cni.sock'),
+  }
+}
+
+/** Names in a directory; one that does not exist holds none. */
+export function listDir(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
+    throw error
   }
 }

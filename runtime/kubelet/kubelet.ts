@@ -1,14 +1,13 @@
 // Kubelet in small: follows the pods of its node and runs a worker for each. What an earlier kubelet left is removed first;
 // its pods get new sandboxes.
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../kit/clock.ts'
-import { codeOf, messageOf } from '../../kit/error.ts'
+import { messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import type { MeshObject, Pod } from '../../model/object.ts'
 import { ObjectClient } from '../../objects/client.ts'
 import { type Informer, informer } from '../../objects/informer.ts'
-import { COMPONENT_ANNOTATION, type MeshLayout, type NodeLayout, podDir } from '../layout.ts'
+import { COMPONENT_ANNOTATION, listDir, type MeshLayout, type NodeLayout, podDir } from '../layout.ts'
 import { AddressPool } from './addresses.ts'
 import { EventRecorder } from './events.ts'
 import { PodWorker, type WorkerContext } from './pod-worker.ts'
@@ -118,15 +117,6 @@ export class Kubelet {
 /** Logs of a pod's container below its directory. */
 export function logFileOf(mesh: MeshLayout, uid: string, container: string): string {
   return join(podDir(mesh, uid), 'logs', `${container}.log`)
-}
-
-function listDir(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return []
-    throw error
-  }
 }
 
 /** At most `limit` works at once, first come first served. */
