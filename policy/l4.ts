@@ -1,13 +1,23 @@
 // L4 authorization: may this connection pass? Pure; the caller gathers the policies that apply to the destination.
-// Order and corners follow istio/ztunnel:src/state.rs (assert_rbac) and src/rbac.rs.
-import { cidrContains } from '../model/address.ts'
+// Order and corners follow istio/ztunnel:src/state.rs (assert_rbac) and src/rbac.rs. Called once per connection and again
+// for each live one when policies change, so a match allocates nothing.
+import { ipToBytes } from '../model/address.ts'
+import type { Cidr } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
+import type { Identity } from '../model/identity.ts'
 import type { Authorization, PolicyConnection, PolicyMatch, PolicyVerdict, ServiceAccountMatch, StringMatch } from '../model/policy.ts'
+import { anyBlockContains } from './cidr.ts'
 
-/** A verdict, and what dry-run policies would have decided (`namespace/name` of each that matched or would have denied). */
+/** What a dry-run policy would have done; it never changes the verdict. */
+export interface DryRunFinding {
+  readonly policy: string
+  readonly effect: 'WOULD_DENY' | 'WOULD_ALLOW'
+}
+
+/** A verdict, and the findings of dry-run policies. */
 export interface PolicyDecision {
   readonly verdict: PolicyVerdict
-  readonly dryRun: readonly string[]
+  readonly dryRun: readonly DryRunFinding[]
 }
 
 /**
@@ -15,25 +25,29 @@ export interface PolicyDecision {
  * @param policies those of the destination's namespace, the global ones, and the workload's own
  */
 export function decide(policies: readonly Authorization[], connection: PolicyConnection): PolicyVerdict {
-  return decideWithDryRun(policies, connection).verdict
+  return judge(policies, new Facts(connection))
 }
 
-/** As `decide`, with the findings of dry-run policies, which never change the verdict. */
+/**
+ * As `decide`, with what the dry-run policies say: each DENY that matches, each ALLOW that matches, and every dry-run ALLOW
+ * when none of them matches (enforced, they would deny).
+ */
 export function decideWithDryRun(policies: readonly Authorization[], connection: PolicyConnection): PolicyDecision {
-  const facts = factsOf(connection)
-  const dryRun: string[] = []
-  let allowedBy: string | undefined
-  let hasAllow = false
-  let deniedBy: string | undefined
+  const facts = new Facts(connection)
+  const dryRun: DryRunFinding[] = []
+  const missed: DryRunFinding[] = []
+  let hasMatch = false
   for (const policy of policies) {
-    if (policy.action === 'ALLOW' && !policy.isDryRun) hasAllow = true
-    if (policy.action === 'ALLOW' && allowedBy !== undefined && !policy.isDryRun) continue
-    if (!policyMatches(policy, facts)) continue
-    if (policy.isDryRun) dryRun.push(nameOf(policy))
-    else if (policy.action === 'ALLOW') allowedBy = nameOf(policy)
-    else deniedBy ??= nameOf(policy)
+    if (!policy.isDryRun) continue
+    const isMatch = policyMatches(policy, facts)
+    if (policy.action === 'DENY') {
+      if (isMatch) dryRun.push({ policy: nameOf(policy), effect: 'WOULD_DENY' })
+    } else if (isMatch) {
+      hasMatch = true
+      dryRun.push({ policy: nameOf(policy), effect: 'WOULD_ALLOW' })
+    } else missed.push({ policy: nameOf(policy), effect: 'WOULD_DENY' })
   }
-  return { verdict: verdictOf(deniedBy, hasAllow, allowedBy), dryRun }
+  return { verdict: judge(policies, facts), dryRun: hasMatch ? dryRun : [...dryRun, ...missed] }
 }
 
 /** One sentence for logs and explanations, in ztunnel's words. */
@@ -42,27 +56,52 @@ export function explain(verdict: PolicyVerdict): string {
   return verdict.reason === 'DENIED_BY' ? `explicitly denied by: ${verdict.by}` : 'allow policies exist, but none allowed'
 }
 
-/** What the matches look at, computed once per decision; absent identity is the empty string everywhere. */
-interface Facts {
-  readonly connection: PolicyConnection
-  /** The SPIFFE ID without `spiffe://`; empty for plaintext. */
-  readonly principal: string
+/** What the matches look at, made when first asked for; without an identity the texts are empty. */
+class Facts {
+  readonly source: Identity | undefined
   readonly namespace: string
-}
+  readonly destinationPort: number
+  readonly #connection: PolicyConnection
+  #principal: string | undefined
+  #sourceIp: Uint8Array | undefined
+  #destinationIp: Uint8Array | undefined
 
-function factsOf(connection: PolicyConnection): Facts {
-  const { source } = connection
-  return {
-    connection,
-    principal: source === undefined ? '' : spiffeIdOf(source).slice('spiffe://'.length),
-    namespace: source?.namespace ?? '',
+  constructor(connection: PolicyConnection) {
+    this.#connection = connection
+    this.source = connection.source
+    this.namespace = connection.source?.namespace ?? ''
+    this.destinationPort = connection.destinationPort
+  }
+
+  /** The SPIFFE ID without `spiffe://`. */
+  get principal(): string {
+    this.#principal ??= this.source === undefined ? '' : spiffeIdOf(this.source).slice('spiffe://'.length)
+    return this.#principal
+  }
+
+  get sourceIp(): Uint8Array {
+    this.#sourceIp ??= ipToBytes(this.#connection.sourceIp)
+    return this.#sourceIp
+  }
+
+  get destinationIp(): Uint8Array {
+    this.#destinationIp ??= ipToBytes(this.#connection.destinationIp)
+    return this.#destinationIp
   }
 }
 
-function verdictOf(deniedBy: string | undefined, hasAllow: boolean, allowedBy: string | undefined): PolicyVerdict {
-  if (deniedBy !== undefined) return { isAllowed: false, reason: 'DENIED_BY', by: deniedBy }
-  if (!hasAllow || allowedBy !== undefined) return { isAllowed: true, by: allowedBy }
-  return { isAllowed: false, reason: 'NOT_ALLOWED', by: undefined }
+function judge(policies: readonly Authorization[], facts: Facts): PolicyVerdict {
+  for (const policy of policies) {
+    if (policy.action === 'DENY' && !policy.isDryRun && policyMatches(policy, facts))
+      return { isAllowed: false, reason: 'DENIED_BY', by: nameOf(policy) }
+  }
+  let hasAllow = false
+  for (const policy of policies) {
+    if (policy.action !== 'ALLOW' || policy.isDryRun) continue
+    hasAllow = true
+    if (policyMatches(policy, facts)) return { isAllowed: true, by: nameOf(policy) }
+  }
+  return hasAllow ? { isAllowed: false, reason: 'NOT_ALLOWED', by: undefined } : { isAllowed: true, by: undefined }
 }
 
 function nameOf(policy: Authorization): string {
@@ -89,33 +128,39 @@ function clauseMatches(clause: readonly PolicyMatch[], facts: Facts): boolean {
 }
 
 function isEmpty(match: PolicyMatch): boolean {
-  for (const list of Object.values(match)) if (list.length > 0) return false
+  for (const field in match) if (match[field as keyof PolicyMatch].length > 0) return false
   return true
 }
 
+/** Fields AND; a field that is not asked for is not computed. */
 function matches(match: PolicyMatch, facts: Facts): boolean {
-  const { sourceIp, destinationIp, destinationPort } = facts.connection
   return (
-    anyString(match.principals, match.notPrincipals, facts.principal) &&
-    anyString(match.namespaces, match.notNamespaces, facts.namespace) &&
-    accountsMatch(match.serviceAccounts, match.notServiceAccounts, facts) &&
-    anyOf(match.sourceIps, match.notSourceIps, (block) => cidrContains(block, sourceIp)) &&
-    anyOf(match.destinationIps, match.notDestinationIps, (block) => cidrContains(block, destinationIp)) &&
-    anyOf(match.destinationPorts, match.notDestinationPorts, (port) => port === destinationPort)
+    portsMatch(match.destinationPorts, match.notDestinationPorts, facts.destinationPort) &&
+    textMatches(match.namespaces, match.notNamespaces, facts, false) &&
+    textMatches(match.principals, match.notPrincipals, facts, true) &&
+    accountsMatch(match.serviceAccounts, match.notServiceAccounts, facts.source) &&
+    blocksMatch(match.sourceIps, match.notSourceIps, facts, false) &&
+    blocksMatch(match.destinationIps, match.notDestinationIps, facts, true)
   )
 }
 
-function anyOf<T>(wanted: readonly T[], unwanted: readonly T[], test: (value: T) => boolean): boolean {
-  return (wanted.length === 0 || wanted.some(test)) && !unwanted.some(test)
+function portsMatch(wanted: readonly number[], unwanted: readonly number[], port: number): boolean {
+  return (wanted.length === 0 || wanted.includes(port)) && !unwanted.includes(port)
 }
 
-function anyString(wanted: readonly StringMatch[], unwanted: readonly StringMatch[], text: string): boolean {
-  return anyOf(wanted, unwanted, (match) => stringMatches(match, text))
+function textMatches(wanted: readonly StringMatch[], unwanted: readonly StringMatch[], facts: Facts, isPrincipal: boolean): boolean {
+  if (wanted.length === 0 && unwanted.length === 0) return true
+  const text = isPrincipal ? facts.principal : facts.namespace
+  return (wanted.length === 0 || anyText(wanted, text)) && !anyText(unwanted, text)
 }
 
 /** Without an identity the text is empty: nothing matches it, not even an empty prefix. */
-function stringMatches(match: StringMatch, text: string): boolean {
-  if (text === '') return false
+function anyText(list: readonly StringMatch[], text: string): boolean {
+  if (text !== '') for (const match of list) if (isText(match, text)) return true
+  return false
+}
+
+function isText(match: StringMatch, text: string): boolean {
   switch (match.kind) {
     case 'presence':
       return true
@@ -125,14 +170,28 @@ function stringMatches(match: StringMatch, text: string): boolean {
       return text.startsWith(match.value)
     case 'suffix':
       return text.endsWith(match.value)
+    default:
+      return match satisfies never
   }
 }
 
-function accountsMatch(wanted: readonly ServiceAccountMatch[], unwanted: readonly ServiceAccountMatch[], facts: Facts): boolean {
-  const { source } = facts.connection
-  return anyOf(
-    wanted,
-    unwanted,
-    (account) => source !== undefined && account.namespace === source.namespace && account.serviceAccount === source.serviceAccount,
-  )
+function accountsMatch(
+  wanted: readonly ServiceAccountMatch[],
+  unwanted: readonly ServiceAccountMatch[],
+  source: Identity | undefined,
+): boolean {
+  return (wanted.length === 0 || anyAccount(wanted, source)) && !anyAccount(unwanted, source)
+}
+
+function anyAccount(list: readonly ServiceAccountMatch[], source: Identity | undefined): boolean {
+  if (source === undefined) return false
+  for (const { namespace, serviceAccount } of list)
+    if (namespace === source.namespace && serviceAccount === source.serviceAccount) return true
+  return false
+}
+
+function blocksMatch(wanted: readonly Cidr[], unwanted: readonly Cidr[], facts: Facts, isDestination: boolean): boolean {
+  if (wanted.length === 0 && unwanted.length === 0) return true
+  const ip = isDestination ? facts.destinationIp : facts.sourceIp
+  return (wanted.length === 0 || anyBlockContains(wanted, ip)) && (unwanted.length === 0 || !anyBlockContains(unwanted, ip))
 }
