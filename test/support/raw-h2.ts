@@ -54,8 +54,12 @@ export class RawPeer {
 
   /** @returns the first frame of that type (and stream), waiting for it; undefined when the connection ends first. */
   async frame(type: number, streamId?: number, test: (frame: SeenFrame) => boolean = () => true): Promise<SeenFrame | undefined> {
+    return this.#first((one) => one.type === type && (streamId === undefined || one.streamId === streamId) && test(one))
+  }
+
+  async #first(test: (frame: SeenFrame) => boolean): Promise<SeenFrame | undefined> {
     while (true) {
-      const found = this.frames.find((one) => one.type === type && (streamId === undefined || one.streamId === streamId) && test(one))
+      const found = this.frames.find(test)
       if (found !== undefined || this.isEnded) return found
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
@@ -70,6 +74,17 @@ export class RawPeer {
   /** @returns the error code of the RST_STREAM of that stream. */
   async reset(streamId: number): Promise<number | 'closed'> {
     return (await this.frame(FrameType.rstStream, streamId))?.payload.readUInt32BE(0) ?? 'closed'
+  }
+
+  /** @returns `:status` of the answer to a CONNECT (as our encoder writes it), or `reset`, or `closed`. */
+  async answer(streamId: number): Promise<string> {
+    const isAnswer = (frame: SeenFrame): boolean =>
+      frame.streamId === streamId && (frame.type === FrameType.headers || frame.type === FrameType.rstStream)
+    const frame = await this.#first(isAnswer)
+    if (frame === undefined) return 'closed'
+    if (frame.type === FrameType.rstStream) return 'reset'
+    const statuses = ['200', '400', '401', '431', '503']
+    return statuses.find((status) => encodeHeaders([[':status', status]]).equals(frame.payload)) ?? frame.payload.toString('hex')
   }
 
   #see(frame: SeenFrame): void {
