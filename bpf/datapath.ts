@@ -6,7 +6,7 @@ import { codeOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { cgroupId } from '../linux/cgroup.ts'
 import { inNetns } from '../linux/netns.ts'
-import { reuseTimeWait } from '../linux/source-routing.ts'
+import { keepSourceRouting, reuseTimeWait } from '../linux/source-routing.ts'
 import type { IpAddress } from '../model/address.ts'
 import { bpfFailure } from './errors.ts'
 import { detectFeatures, featureBits, isBpffs } from './feature.ts'
@@ -125,6 +125,7 @@ export class NodeDatapath implements Disposable {
 
   /** Inbound TCP goes to the proxy, the proxy's ports to its listeners or nobody. @throws MeshError OBJECT_REFUSED, ATTACH_FAILED, MAP_FULL, TOO_MANY_ADDRESSES */
   steerInbound(pod: CapturedPod): void {
+    keepSourceRouting(pod.netnsFd) // proxies connect to the app with the client's address; Istio's ztunnel leaves this to the agent
     this.#setFlag(pod, POD_INBOUND) // the proxy's connects are permitted before anything asks for it
     for (const ip of pod.ips) this.#maps.get('pod_ips').set({ ip }, pod.cookie)
     this.#attachSteer(pod.cookie, pod.netnsFd)

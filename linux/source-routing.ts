@@ -1,17 +1,18 @@
 // Routes that let the proxy reach an app in its own namespace from the client's address (source IP kept): packets with
 // the mark, and answers of sockets that a marked SYN opened, stay in the namespace. Spoken to the kernel in rtnetlink
-// (raw messages, linux/fib_rules.h and rtnetlink.h), so that the image needs no `ip`. Called by ztunnel per pod.
+// (raw messages, linux/fib_rules.h and rtnetlink.h), so that the image needs no `ip`. Called when a pod is steered.
 import { closeSync, writeFileSync } from 'node:fs'
 import { check, library, linuxFailure } from './ffi.ts'
 import { inNetns } from './netns.ts'
 import { AF_INET, AF_INET6 } from './sockaddr.ts'
 
 /** SO_MARK of connections whose source is kept (Istio's value); it routes, and exempts nothing. */
-export const SOURCE_MARK = 0x539
+export const SOURCE_MARK = 0x111
 
 /**
  * In the pod's namespace: `net.ipv4.tcp_fwmark_accept=1` (an accepted socket takes the SYN's mark, so that its answers
- * route alike), `fwmark_reflect=1` of both families (answers without a socket too), `ip rule fwmark 0x539/0xfff lookup 100`, `ip route local default dev lo table 100`, both families.
+ * route alike), `fwmark_reflect=1` (answers without a socket too), `ip rule fwmark 0x111/0xfff lookup 100`,
+ * `ip route local default dev lo table 100`, all for both families.
  * May be repeated. Its loopback device must be up.
  * @throws MeshError SYSCALL_FAILED, RTNETLINK_REFUSED with `errno`
  */

@@ -40,11 +40,45 @@ export function nodeComponents(mesh: MeshLayout, node: NodeLayout, options: Mesh
   ]
   const kubelet = on('kubelet', 'kubelet', 'runtime/kubelet/main.ts', kubeletArgs)
   if (!options.hasMesh) return [kubelet]
+  if (options.stockZtunnel?.nodes.includes(node.name) === true) {
+    const ours = on('ztunnel', 'ztunnel', 'ztunnel/main.ts', [])
+    const command = ['sh', '-c', WHEN_FILE_IS_THERE, 'sh', join(mesh.dir, 'root-cert.pem'), options.stockZtunnel.path]
+    const stock = { ...ours, command, env: stockZtunnelEnv(mesh, node) }
+    return [stock, on('cni', 'agent', 'cni/main.ts', [...cniArgs(mesh, node), '--dns=false']), kubelet]
+  }
   return [
     on('ztunnel', 'ztunnel', 'ztunnel/main.ts', ztunnelArgs(mesh, node)),
     on('cni', 'agent', 'cni/main.ts', cniArgs(mesh, node)),
     kubelet,
   ]
+}
+
+/** Istio's ztunnel reads the roots once: on Kubernetes they are mounted before it starts. */
+const WHEN_FILE_IS_THERE = 'until [ -s "$1" ]; do sleep 0.1; done; shift; exec "$@"'
+
+/** Settings of Istio's ztunnel (istio/ztunnel:src/config.rs); same places and identity as ours. */
+function stockZtunnelEnv(mesh: MeshLayout, node: NodeLayout): Record<string, string> {
+  const root = join(mesh.dir, 'root-cert.pem')
+  const address = `https://${mesh.controlIp.v4}:15012`
+  return {
+    XDS_ADDRESS: address,
+    CA_ADDRESS: address,
+    ALT_XDS_HOSTNAME: 'istiod.istio-system.svc',
+    ALT_CA_HOSTNAME: 'istiod.istio-system.svc',
+    XDS_ROOT_CA: root,
+    CA_ROOT_CA: root,
+    AUTH_TOKEN: join(node.dir, 'token'),
+    INPOD_UDS: node.zdsSocket,
+    NODE_NAME: node.name,
+    POD_NAME: componentPodName('ztunnel', node),
+    POD_NAMESPACE: SYSTEM_NAMESPACE,
+    SERVICE_ACCOUNT: 'ztunnel',
+    INSTANCE_IP: node.ip.v4,
+    CLUSTER_ID: 'Kubernetes',
+    CLUSTER_DOMAIN,
+    ISTIO_META_DNS_CAPTURE: 'false',
+    LOG_FORMAT: 'json',
+  }
 }
 
 function controlplaneArgs(mesh: MeshLayout): string[] {

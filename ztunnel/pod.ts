@@ -5,7 +5,6 @@ import type { SocketRegistry } from '../bpf/registry.ts'
 import { HbonePool } from '../hbone/pool.ts'
 import { messageOf } from '../kit/error.ts'
 import { netnsCookie } from '../linux/netns.ts'
-import { keepSourceRouting } from '../linux/source-routing.ts'
 import type { IpAddress } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
 import { decide as authorize } from '../policy/l4.ts'
@@ -81,7 +80,6 @@ export class EnrolledPod {
   async start(): Promise<void> {
     const { context } = this
     try {
-      if (context.settings.keepsSourceIp) keepSourceRouting(this.#options.netnsFd)
       this.#resources.use(
         context.credentials.onRenewed((credentials) => {
           if (credentials.id === context.id) this.#door.use(credentials)

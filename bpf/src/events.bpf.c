@@ -10,6 +10,8 @@
 #include "proxy.h"
 #include "stats.h"
 
+enum { SOL_SOCKET = 1, SO_MARK = 36, MARK_SOURCE_KEPT = 0x111 };	// the mark is Istio's for the same purpose
+
 STORAGE(probe_sk, __u64);	// on a probe's socket: the namespace of the pod that it asks
 
 struct mptcp_sock;
@@ -35,16 +37,28 @@ static __always_inline int permit(struct tuple *t)
 	return 0;
 }
 
+// A proxy that connects to the app with its client's address: the app's answers must come back to it instead of leaving
+// the pod. The app's socket takes over the SYN's mark (tcp_fwmark_accept), and that mark is routed to lo. Set here, and
+// not by the proxy, because Istio's ztunnel has one mark for everything that it sends.
+static __always_inline void keep_answers(struct bpf_sock_ops *ctx)
+{
+	__u32 mark = MARK_SOURCE_KEPT;
+	bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+}
+
 // The source port is chosen, the SYN not yet sent; the caller is the connecting task.
 static __always_inline void connecting(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct tuple *t)
 {
 	struct source s = { .netns = t->netns, .from = t->from };
+	struct pod *pod = bpf_map_lookup_elem(&pods, &t->netns);
 	struct addr *kept;
 	__u64 *to, *noted;
 
-	if (bpf_map_lookup_elem(&pods, &t->netns)) {
+	if (pod) {
 		if (is_exempt(sk)) {
 			permit(t);
+			if (!is_own(pod, t->from.ip))
+				keep_answers(ctx);
 		} else {
 			kept = dialled_by(sk);
 			if (!kept)

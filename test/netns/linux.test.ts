@@ -112,7 +112,7 @@ describe('linux', () => {
         .split('\n')
         .filter((line) => line.includes('lookup 100'))
       assert.equal(rules.length, 1)
-      assert.match(rules[0] ?? '', /^32764:\s+from all fwmark 0x539\/0xfff lookup 100/)
+      assert.match(rules[0] ?? '', /^32764:\s+from all fwmark 0x111\/0xfff lookup 100/)
       assert.match(ipCommand('-n', NAME, family, 'route', 'show', 'table', '100'), /^local default dev lo/)
     }
     assert.equal(inNetns(pod.fd, () => readFileSync('/proc/sys/net/ipv4/tcp_fwmark_accept', 'utf8')).trim(), '1')

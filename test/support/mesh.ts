@@ -1,7 +1,7 @@
 // A mesh for tests: started in this process, with objects given as YAML text or values, and removed at the end of the block.
 //   await using mesh = await testMesh({ nodes: 2, objects: YAML })
 //   const client = await mesh.pod('shop/client')
-import { spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,6 +28,8 @@ export interface TestMeshOptions {
   readonly name?: string
   readonly images?: Readonly<Record<string, string>>
   readonly componentArgs?: Readonly<Record<string, readonly string[]>>
+  /** Istio's own ztunnel on some nodes. */
+  readonly stockZtunnel?: { readonly path: string; readonly nodes: readonly string[] }
   /** False = do not wait for pods and components. */
   readonly waits?: boolean
   readonly timeoutMs?: number
@@ -38,6 +40,13 @@ export interface CommandResult {
   readonly status: number
   readonly stdout: string
   readonly stderr: string
+}
+
+/** A command that runs in a pod. It is asked to end by the end of its standard input, and killed after some seconds. */
+export interface RunningCommand {
+  /** What it has printed so far. */
+  readonly stdout: string
+  stop(): Promise<CommandResult>
 }
 
 /** A pod under test. */
@@ -55,6 +64,8 @@ export interface TestPod {
   readonly cgroup: string
   /** Runs a command in the pod to its end. */
   exec(command: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<CommandResult>
+  /** Starts a command in the pod that runs until it is stopped. */
+  start(command: readonly string[]): RunningCommand
   /** Runs JavaScript (ES module text) on the mesh's interpreter in the pod. */
   script(text: string, options?: { timeoutMs?: number }): Promise<CommandResult>
 }
@@ -151,6 +162,7 @@ export class TestMesh implements AsyncDisposable {
       hostInterface: sandbox.hostInterface,
       cgroup: sandbox.cgroup,
       exec,
+      start: (command) => start(this.#entrance(sandbox, command)),
       script: (text, options) => exec([process.execPath, '--input-type=module', '-e', text], options),
     }
   }
@@ -181,6 +193,7 @@ export async function testMesh(options: TestMeshOptions = {}): Promise<TestMesh>
     images: options.images ?? {},
     hasMesh: options.hasMesh ?? true,
     ...(options.componentArgs === undefined ? {} : { componentArgs: options.componentArgs }),
+    ...(options.stockZtunnel === undefined ? {} : { stockZtunnel: options.stockZtunnel }),
     clock: systemClock,
     log: createLog({ process: 'up', levels: 'off' }),
     tell: (sentence) => told.push(sentence),
@@ -219,18 +232,70 @@ export function deployment(
   }
 }
 
+/** A pod of one container with a service account of its own name, on a chosen node. */
+export function deployedPod(
+  namespace: string,
+  name: string,
+  nodeName: string,
+  command: readonly string[],
+  container: object = {},
+): MeshObject {
+  const spec = {
+    nodeName,
+    serviceAccountName: name,
+    terminationGracePeriodSeconds: 1,
+    containers: [{ name: 'main', command, ...container }],
+  }
+  return { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace, labels: { app: name } }, spec }
+}
+
+/** A service of both families for the pods with the label `app: NAME`. @param ports service port -> target port */
+export function service(namespace: string, name: string, ports: Readonly<Record<number, number>>): MeshObject {
+  const list = Object.entries(ports).map(([port, targetPort]) => ({ name: `p${port}`, port: Number(port), targetPort }))
+  const spec = { selector: { app: name }, ipFamilyPolicy: 'PreferDualStack', ports: list }
+  return { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace }, spec }
+}
+
 let started = 0
 
-function run([program, args]: [string, string[]], options: { input?: string; timeoutMs?: number } = {}): Promise<CommandResult> {
+function start(entrance: [string, string[]]): RunningCommand {
+  const child = spawnIn(entrance)
+  const ended = output(child)
+  const printed: string[] = []
+  child.stdout.on('data', (chunk: Buffer) => printed.push(chunk.toString()))
+  return {
+    get stdout() {
+      return printed.join('')
+    },
+    async stop() {
+      child.stdin.end()
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)
+      return ended.finally(() => clearTimeout(timer))
+    },
+  }
+}
+
+const STOP_LIMIT_MS = 15_000
+
+function run(entrance: [string, string[]], options: { input?: string; timeoutMs?: number } = {}): Promise<CommandResult> {
+  const child = spawnIn(entrance, options.timeoutMs ?? 20_000)
+  child.stdin.end(options.input ?? '')
+  return output(child)
+}
+
+function spawnIn([program, args]: [string, string[]], timeout = 0): ChildProcessWithoutNullStreams {
+  const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
+  const child = spawn(program, args, { env, timeout, killSignal: 'SIGKILL' })
+  child.stdin.on('error', () => undefined) // it has ended already: its output says why
+  return child
+}
+
+function output(child: ChildProcessWithoutNullStreams): Promise<CommandResult> {
+  const out: Buffer[] = []
+  const err: Buffer[] = []
+  child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
+  child.stderr.on('data', (chunk: Buffer) => err.push(chunk))
   return new Promise((resolve, reject) => {
-    const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
-    const child = spawn(program, args, { env, timeout: options.timeoutMs ?? 20_000, killSignal: 'SIGKILL' })
-    const out: Buffer[] = []
-    const err: Buffer[] = []
-    child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
-    child.stderr.on('data', (chunk: Buffer) => err.push(chunk))
-    child.stdin.on('error', () => undefined)
-    child.stdin.end(options.input ?? '')
     child.once('error', reject)
     child.once('close', (status, signal) =>
       resolve({
