@@ -1,7 +1,10 @@
 // Asks the control plane for the certificate of one workload (istio.v1.auth.IstioCertificateService). The key is made here
 // and stays in this process. Follows istio/ztunnel:src/identity/caclient.rs.
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import { ChannelCredentials, Client, Metadata } from '@grpc/grpc-js'
+import { isSignedBy } from '../../certs/authority.ts'
+import { formatCertificates, parseCertificates, parseRoots } from '../../certs/bundle.ts'
+import type { X509 } from '../../certs/bundle.ts'
 import { createCsr } from '../../certs/csr.ts'
 import { checkSvid } from '../../certs/svid.ts'
 import type { Clock } from '../../kit/clock.ts'
@@ -45,7 +48,9 @@ export interface CaClientOptions {
 
 const PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate'
 const DEADLINE_MS = 10_000
-const MOST_CERTIFICATES = 12
+/** Leaf, intermediates one by one, roots in one entry. */
+const MOST_ENTRIES = 12
+const ANSWER_LIMIT_BYTES = 1024 * 1024
 
 /** The client; connections are kept by gRPC, and made anew when the roots have changed. */
 export class CaClient implements CertificateSource {
@@ -63,7 +68,7 @@ export class CaClient implements CertificateSource {
     const bytes = await this.#call(id, csrPem)
     const decoded = decodeMessage(IstioCertificateResponseSchema, bytes)
     if (!decoded.ok) throw identityFailure('CERTIFICATE_INVALID', { id, reason: decoded.errors.join('; ') })
-    return accept(id, decoded.value.certChain, keyPem, new Date(this.#options.clock.nowMs()))
+    return acceptAnswer(decoded.value.certChain, { id, keyPem, at: new Date(this.#options.clock.nowMs()) })
   }
 
   close(): void {
@@ -82,11 +87,19 @@ export class CaClient implements CertificateSource {
       const metadata = new Metadata()
       metadata.set('authorization', `Bearer ${token()}`)
       metadata.set('clusterid', clusterId)
-      this.#connected().makeUnaryRequest(PATH, asIs, asIs, request, metadata, { deadline: this.#options.clock.nowMs() + DEADLINE_MS }, (error, answer) => {
-        if (error !== null) reject(identityFailure('CERTIFICATE_REFUSED', { id }, error))
-        else if (answer === undefined) reject(identityFailure('CERTIFICATE_REFUSED', { id, reason: 'an empty answer' }))
-        else resolve(answer)
-      })
+      this.#connected().makeUnaryRequest(
+        PATH,
+        asIs,
+        asIs,
+        request,
+        metadata,
+        { deadline: this.#options.clock.nowMs() + DEADLINE_MS },
+        (error, answer) => {
+          if (error !== null) reject(identityFailure('CERTIFICATE_REFUSED', { id }, error))
+          else if (answer === undefined) reject(identityFailure('CERTIFICATE_REFUSED', { id, reason: 'an empty answer' }))
+          else resolve(answer)
+        },
+      )
     })
   }
 
@@ -100,6 +113,7 @@ export class CaClient implements CertificateSource {
       this.#client = new Client(target, ChannelCredentials.createSsl(pem), {
         'grpc.ssl_target_name_override': serverName,
         'grpc.default_authority': serverName,
+        'grpc.max_receive_message_length': ANSWER_LIMIT_BYTES,
         'grpc.initial_reconnect_backoff_ms': 100,
         'grpc.max_reconnect_backoff_ms': 2_000,
       })
@@ -110,29 +124,43 @@ export class CaClient implements CertificateSource {
 
 const asIs = (bytes: Buffer): Buffer => bytes
 
-/** Checks what came back: the identity that was asked for, our key, roots at the end; nothing else is believed. */
-function accept(id: SpiffeId, chain: readonly string[], keyPem: string, at: Date): WorkloadCertificate {
-  const rootsPem = chain.at(-1)
-  const [leafPem] = chain
-  if (leafPem === undefined || rootsPem === undefined || chain.length < 2 || chain.length > MOST_CERTIFICATES) {
-    throw identityFailure('CERTIFICATE_INVALID', { id, reason: `${chain.length} certificates came back` })
-  }
-  const leaf = new X509Certificate(leafPem)
+/**
+ * Checks what came back, and believes nothing else: the identity that was asked for, our key, and a chain whose every link is
+ * a signature, up to one of the roots that stand at its end.
+ * @param at time at which it must be valid
+ * @throws MeshError CERTIFICATE_INVALID with the reason
+ */
+export function acceptAnswer(answer: readonly string[], asked: { id: SpiffeId; keyPem: string; at: Date }): WorkloadCertificate {
+  const { id, keyPem, at } = asked
+  const refuse = (reason: string): Error => identityFailure('CERTIFICATE_INVALID', { id, reason })
+  if (answer.length < 2 || answer.length > MOST_ENTRIES) throw refuse(`${answer.length} entries came back`)
+  const chain = parseCertificates(answer.slice(0, -1).join('\n'))
+  const roots = parseRoots(answer.at(-1) ?? '')
+  if (!chain.ok) throw refuse(`chain: ${chain.errors.join('; ')}`)
+  if (!roots.ok) throw refuse(`roots: ${roots.errors.join('; ')}`)
+  const [leaf] = chain.value
+  if (leaf === undefined || roots.value.length === 0) throw refuse('no certificate or no root')
   const svid = checkSvid(leaf.raw, at)
-  if (!svid.ok) throw identityFailure('CERTIFICATE_INVALID', { id, reason: svid.errors.join('; ') })
-  if (svid.value.id !== id) throw identityFailure('CERTIFICATE_INVALID', { id, reason: `it names ${svid.value.id}` })
-  if (!isKeyOf(leaf, keyPem)) throw identityFailure('CERTIFICATE_INVALID', { id, reason: 'it is for another key' })
+  if (!svid.ok) throw refuse(svid.errors.join('; '))
+  if (svid.value.id !== id) throw refuse(`it names ${svid.value.id}`)
+  if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) throw refuse('it is for another key')
+  if (!isAnchored(chain.value, roots.value)) throw refuse('its chain does not end at a root that came with it')
   return {
     id,
-    chainPem: chain.slice(0, -1).join('\n'),
+    chainPem: formatCertificates(chain.value),
     keyPem,
-    rootsPem,
-    notBefore: leaf.validFromDate,
-    notAfter: leaf.validToDate,
-    serial: leaf.serialNumber,
+    rootsPem: formatCertificates(roots.value),
+    notBefore: svid.value.notBefore,
+    notAfter: svid.value.notAfter,
+    serial: svid.value.serial,
   }
 }
 
-function isKeyOf(leaf: X509Certificate, keyPem: string): boolean {
-  return leaf.checkPrivateKey(createPrivateKey(keyPem))
+function isAnchored(chain: readonly X509[], roots: readonly X509[]): boolean {
+  for (const [index, one] of chain.entries()) {
+    if (roots.some((root) => root.fingerprint256 === one.fingerprint256 || isSignedBy(one, root))) return true
+    const issuer = chain[index + 1]
+    if (issuer === undefined || !issuer.ca || !isSignedBy(one, issuer)) return false
+  }
+  return false
 }

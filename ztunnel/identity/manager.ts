@@ -30,12 +30,16 @@ interface Entry {
   isFetching: boolean
   /** Set while a retry or a renewal is due later. */
   timer: Timer | undefined
+  /** When the last try failed (monotonic ms); cleared by a certificate. */
+  failedAtMs: number | undefined
   waiters: { resolve(certificate: WorkloadCertificate): void; reject(error: unknown): void }[]
 }
 
 const RANK: Record<Priority, number> = { realtime: 0, warmup: 1, background: 2 }
 const MOST_FETCHES = 8
 const RETRY = { minMs: 500, maxMs: 150_000, jitter: 0.2 }
+/** A CA that issues certificates without life must not be asked in a loop. */
+const SOONEST_RENEWAL_MS = 1000
 const MOST_IDENTITIES = 10_000
 
 /** Certificates of the identities that this node's pods have. */
@@ -59,15 +63,13 @@ export class CertificateManager {
    * The identity's certificate: at once when a valid one is held, else after a fetch, which others that ask share.
    * @throws MeshError CERTIFICATE_REFUSED, CERTIFICATE_INVALID (of the try that was waited for; tries go on in the background)
    */
-  get(identity: Identity, priority: Priority): Promise<WorkloadCertificate> {
+  async get(identity: Identity, priority: Priority): Promise<WorkloadCertificate> {
     const entry = this.#entryOf(identity)
-    if (entry.certificate !== undefined && entry.certificate.notAfter.getTime() > this.#clock.nowMs())
-      return Promise.resolve(entry.certificate)
+    if (entry.certificate !== undefined && entry.certificate.notAfter.getTime() > this.#clock.nowMs()) return entry.certificate
     return new Promise((resolve, reject) => {
       entry.waiters.push({ resolve, reject })
-      const isBackingOff = entry.timer !== undefined && entry.error !== undefined
-      if (isBackingOff && priority !== 'realtime') return
-      this.#enqueue(entry, priority)
+      if (entry.failedAtMs === undefined || entry.isFetching || entry.queuedAs !== undefined) this.#enqueue(entry, priority)
+      else if (priority === 'realtime') this.#retrySoon(entry, entry.failedAtMs)
     })
   }
 
@@ -112,6 +114,7 @@ export class CertificateManager {
         queuedAs: undefined,
         isFetching: false,
         timer: undefined,
+        failedAtMs: undefined,
         waiters: [],
       }
       this.#entries.set(id, entry)
@@ -125,6 +128,13 @@ export class CertificateManager {
     entry.timer = undefined
     entry.queuedAs = Math.min(entry.queuedAs ?? RANK.background, RANK[priority])
     this.#next()
+  }
+
+  /** A connection waits: the back-off is cut short, but one identity is never asked for faster than its first retry. */
+  #retrySoon(entry: Entry, failedAtMs: number): void {
+    const delayMs = failedAtMs + RETRY.minMs - this.#clock.monotonicMs()
+    if (delayMs <= 0) this.#enqueue(entry, 'realtime')
+    else this.#later(entry, delayMs, 'realtime')
   }
 
   #next(): void {
@@ -157,9 +167,10 @@ export class CertificateManager {
     if (this.#entries.get(entry.id) !== entry) return
     entry.certificate = certificate
     entry.error = undefined
+    entry.failedAtMs = undefined
     entry.backoff.reset()
     const half = (certificate.notAfter.getTime() - this.#clock.nowMs()) / 2
-    this.#later(entry, half)
+    this.#later(entry, Math.max(half, SOONEST_RENEWAL_MS), 'background')
     this.#log.info('certificate fetched', {
       id: entry.id,
       serial: certificate.serial,
@@ -173,8 +184,9 @@ export class CertificateManager {
     entry.isFetching = false
     if (this.#entries.get(entry.id) !== entry) return
     entry.error = error
+    entry.failedAtMs = this.#clock.monotonicMs()
     const delayMs = entry.backoff.nextMs()
-    this.#later(entry, delayMs)
+    this.#later(entry, delayMs, entry.certificate === undefined ? 'warmup' : 'background')
     this.#log.warn('no certificate', {
       id: entry.id,
       error: messageOf(error),
@@ -184,11 +196,11 @@ export class CertificateManager {
     for (const waiter of entry.waiters.splice(0)) waiter.reject(error)
   }
 
-  #later(entry: Entry, delayMs: number): void {
+  #later(entry: Entry, delayMs: number, priority: Priority): void {
     entry.timer?.[Symbol.dispose]()
     entry.timer = this.#clock.after(delayMs, () => {
       entry.timer = undefined
-      this.#enqueue(entry, entry.certificate === undefined ? 'warmup' : 'background')
+      this.#enqueue(entry, priority)
     })
     entry.timer.unref()
   }

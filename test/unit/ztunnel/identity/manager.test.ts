@@ -16,6 +16,7 @@ class FakeCa implements CertificateSource {
   readonly #held: (() => void)[] = []
   isHolding = false
   failure: Error | undefined
+  lifeMs = LIFE_MS
 
   constructor(clock: FakeClock) {
     this.#clock = clock
@@ -33,7 +34,7 @@ class FakeCa implements CertificateSource {
       keyPem: '',
       rootsPem: '',
       notBefore: new Date(now),
-      notAfter: new Date(now + LIFE_MS),
+      notAfter: new Date(now + this.lifeMs),
       serial,
     }
   }
@@ -103,12 +104,64 @@ describe('ztunnel/identity/manager', () => {
     await assert.rejects(manager.get(who('a'), 'realtime'), /the CA is away/)
   })
 
-  it('lets a connection try at once although a retry is due later', async () => {
-    const { ca, manager } = setUp()
+  it('cuts a long back-off short for a connection, but asks no faster than every half second', async () => {
+    const { clock, ca, manager } = setUp()
     ca.failure = new Error('no')
     await assert.rejects(manager.get(who('a'), 'realtime'))
+    const again = manager.get(who('a'), 'realtime').catch((error: Error) => error.message)
+    await clock.advance(499)
+    assert.equal(ca.asked.length, 1)
+    await clock.advance(1)
+    assert.equal(await again, 'no')
+    await clock.advance(60_000) // tries at 1, 3, 7, 15, 31 s: the next is due 3 s later or more
+    const asked = ca.asked.length
     ca.failure = undefined
-    assert.equal((await manager.get(who('a'), 'realtime')).serial, '2')
+    assert.equal((await manager.get(who('a'), 'realtime')).serial, String(asked + 1))
+  })
+
+  it('does not cut the back-off short for those who only warm up', async () => {
+    const { clock, ca, manager } = setUp()
+    ca.failure = new Error('no')
+    await assert.rejects(manager.get(who('a'), 'warmup'))
+    await clock.advance(10_000)
+    const asked = ca.asked.length
+    void manager.get(who('a'), 'warmup').catch(() => undefined)
+    await clock.advance(1000)
+    assert.equal(ca.asked.length, asked)
+  })
+
+  it('waits up to 150 s between tries, spread by a fifth', async () => {
+    for (const random of [0, 0.5, 0.999]) {
+      const clock = new FakeClock()
+      const ca = new FakeCa(clock)
+      ca.failure = new Error('no')
+      const manager = new CertificateManager({
+        caClient: ca,
+        clock,
+        log: createLog({ process: 'test', levels: 'off' }),
+        random: () => random,
+      })
+      await assert.rejects(manager.get(who('a'), 'warmup'))
+      const gaps: number[] = []
+      for (let at = clock.nowMs(), seen = 1; gaps.length < 12; ) {
+        await clock.advance(50)
+        if (ca.asked.length === seen) continue
+        gaps.push(clock.nowMs() - at)
+        ;[at, seen] = [clock.nowMs(), ca.asked.length]
+      }
+      const factor = 0.8 + 0.4 * random
+      for (const [i, gap] of gaps.entries())
+        assert.ok(Math.abs(gap - Math.min(150_000, 500 * 2 ** i) * factor) <= 100, `try ${i}: ${gap} ms`)
+      manager.close()
+    }
+  }).timeout(10_000)
+
+  it('does not ask in a loop when certificates have no life', async () => {
+    const { clock, ca, manager } = setUp()
+    ca.lifeMs = 0
+    await manager.get(who('a'), 'realtime')
+    await clock.advance(10_000)
+    assert.equal(ca.asked.length, 11)
   })
 
   it('forgets: no renewal, no certificate, waiters are told', async () => {
