@@ -51,7 +51,7 @@ function nearest<T extends { workload: Workload }>(candidates: T[], balancing: L
   if (balancing.mode === 'STRICT') return candidates.filter(({ workload }) => rank(workload, scopes, source) === scopes.length)
   if (balancing.mode !== 'FAILOVER') return candidates
   const ranked = candidates.map((candidate) => ({ candidate, rank: rank(candidate.workload, scopes, source) }))
-  const best = Math.max(...ranked.map((entry) => entry.rank))
+  const best = ranked.reduce((highest, entry) => Math.max(highest, entry.rank), 0)
   return ranked.filter((entry) => entry.rank === best).map((entry) => entry.candidate)
 }
 

@@ -3,12 +3,13 @@
 // Follows istio/ztunnel:src/state.rs, src/state/workload.rs and src/state/service.rs.
 import type { Clock } from '../../kit/clock.ts'
 import { pause } from '../../kit/clock.ts'
-import { cidrContains } from '../../model/address.ts'
+import { ipToBytes } from '../../model/address.ts'
 import type { Cidr, IpAddress } from '../../model/address.ts'
 import type { Authorization } from '../../model/policy.ts'
 import { serviceKeyOf } from '../../model/service.ts'
 import type { Service } from '../../model/service.ts'
 import type { ServiceKey, Workload } from '../../model/workload.ts'
+import { anyBlockContains } from '../../policy/cidr.ts'
 import { VipIndex } from './vip-index.ts'
 
 /** New or changed values, and the names of removed ones (uid, `namespace/hostname`, `namespace/name`). */
@@ -49,15 +50,20 @@ export class MeshState {
 
   /** Takes over a change; waiters and listeners are told after all of it is in. */
   apply(change: StateChange): void {
+    let isPolicyTouched = change.policies !== undefined
     for (const uid of change.workloads?.removes ?? []) this.#removeWorkload(uid)
-    for (const workload of change.workloads?.upserts ?? []) this.#putWorkload(workload)
+    for (const workload of change.workloads?.upserts ?? []) {
+      const old = this.#workloads.get(workload.uid)
+      isPolicyTouched ||= !sameList(old?.authorizationPolicies ?? [], workload.authorizationPolicies)
+      this.#putWorkload(workload)
+    }
     for (const key of change.services?.removes ?? []) this.#removeService(key)
     for (const service of change.services?.upserts ?? []) this.#putService(service)
     for (const name of change.policies?.removes ?? []) this.#removePolicy(name)
     for (const policy of change.policies?.upserts ?? []) this.#putPolicy(policy)
     if (change.networks !== undefined) this.#networks = change.networks
     for (const workload of change.workloads?.upserts ?? []) this.#wake(workload)
-    if (change.policies !== undefined || change.workloads !== undefined) for (const tell of this.#policyListeners) tell()
+    if (isPolicyTouched) for (const tell of this.#policyListeners) tell()
   }
 
   workloadByUid(uid: string): Workload | undefined {
@@ -97,7 +103,7 @@ export class MeshState {
 
   /** Whether the address lies in a pod or service block of the mesh. */
   isInMesh(ip: IpAddress): boolean {
-    return this.#networks.some((block) => cidrContains(block, ip))
+    return this.#networks.length > 0 && anyBlockContains(this.#networks, ipToBytes(ip))
   }
 
   /** Calls `tell` after each change that may alter an authorization decision (policies, or what workloads name). */
@@ -191,6 +197,10 @@ export class MeshState {
 /** Host-network workloads share the node's address, which therefore names nobody. */
 function addressKeys(workload: Workload): string[] {
   return workload.isHostNetwork ? [] : workload.addresses.map((ip) => `${workload.network}/${ip}`)
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i])
 }
 
 function getOrMake<T>(maps: Map<string, Map<string, T>>, key: string): Map<string, T> {

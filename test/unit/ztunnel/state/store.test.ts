@@ -130,4 +130,31 @@ describe('ztunnel/state/store', () => {
     assert.equal(state.isInMesh(ip('10.245.0.1')), false)
     assert.equal(state.isInMesh(ip('fd00::1')), false)
   })
+
+  it('tells of policy changes and of changed names of policies, not of every pod that comes and goes', () => {
+    const state = new MeshState(new FakeClock())
+    let told = 0
+    const listening = state.onPolicyChange(() => told++)
+    const named = (...authorizationPolicies: string[]) => ({ workloads: put(workloadOf('a', ['10.244.1.2'], { authorizationPolicies })) })
+    const steps: [string, Parameters<MeshState['apply']>[0], number][] = [
+      ['a new pod', named(), 0],
+      ['the same pod, another node', { workloads: put(workloadOf('a', ['10.244.1.2'], { node: 'node-2' })) }, 0],
+      ['a policy', { policies: put(policy('sel', 'WORKLOAD_SELECTOR')) }, 1],
+      ['the pod names it', named('shop/sel'), 1],
+      ['the pod names it still', named('shop/sel'), 0],
+      ['another order is another list', named('shop/x', 'shop/sel'), 1],
+      ['no more', named(), 1],
+      ['a service', { services: put(serviceOf('web', ['10.96.0.5'])) }, 0],
+      ['the policy goes', { policies: drop('shop/sel') }, 1],
+      ['the pod goes', { workloads: drop(workloadOf('a', []).uid) }, 0],
+    ]
+    for (const [name, change, wanted] of steps) {
+      told = 0
+      state.apply(change)
+      assert.equal(told, wanted, name)
+    }
+    listening[Symbol.dispose]()
+    state.apply({ policies: put(policy('ns', 'NAMESPACE')) })
+    assert.equal(told, 0)
+  })
 })
