@@ -40,7 +40,7 @@ export function checkMachine(): Finding[] {
       '/sys/kernel/btf/vmlinux',
       'the kernel needs CONFIG_DEBUG_INFO_BTF=y',
     ),
-    attempt('libbpf', () => String(library('libbpf.so.1') !== undefined), 'apt-get install libbpf1'),
+    attempt('libbpf', () => (library('libbpf.so.1') === undefined ? '' : 'libbpf.so.1'), 'apt-get install libbpf1'),
     need('network namespaces', existsSync('/proc/self/ns/net'), '/proc/self/ns/net', 'the kernel needs CONFIG_NET_NS=y'),
     need('IPv6', existsSync('/proc/net/if_inet6'), '/proc/net/if_inet6', 'boot without ipv6.disable=1'),
     ...TOOLS.map(([tool, debianPackage]) => {
@@ -67,7 +67,8 @@ function attempt(what: string, look: () => string, wayOut: string): Finding {
 function bridgeFilter(): Finding {
   const file = '/proc/sys/net/bridge/bridge-nf-call-iptables'
   const isOn = existsSync(file) && readFileSync(file, 'utf8').trim() === '1'
-  const wayOut = 'sysctl net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0, or let the rules pass 172.30.0.0/24'
+  const wayOut =
+    'sysctl net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0, or let the rules pass 172.30.0.0/24 and 10.244.0.0/16'
   return {
     what: 'bridges pass unfiltered',
     isGood: !isOn,

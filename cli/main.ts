@@ -1,6 +1,6 @@
 // The weft command. One file per verb in command/; this one only puts them together and turns errors into exit codes:
 // 0 done, 1 failed, 2 wrongly called; `exec` passes on the status of what it ran.
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { registerCheck } from './command/check.ts'
 import { registerDemo } from './command/demo.ts'
 import { registerDown } from './command/down.ts'
@@ -17,7 +17,8 @@ import { printNote, sentenceOf } from './output.ts'
 /** The whole command line. */
 export function makeProgram(): Command {
   const program = new Command('weft')
-  program.description('a service mesh without sidecars, on one machine').version('0.1.0').exitOverride().enablePositionalOptions()
+  program.description('a service mesh without sidecars, on one machine').version('0.1.0').exitOverride()
+  program.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
   registerUp(program, DEFAULT_NAME)
   registerDown(program, DEFAULT_NAME)
   registerDemo(program)
@@ -28,7 +29,9 @@ export function makeProgram(): Command {
   registerCheck(program)
   registerZtunnelConfig(program, DEFAULT_NAME)
   registerRelease(program, DEFAULT_NAME)
-  for (const command of program.commands) command.exitOverride()
+  for (const command of program.commands) {
+    command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
+  }
   return program
 }
 
@@ -36,9 +39,10 @@ async function main(): Promise<void> {
   try {
     await makeProgram().parseAsync(process.argv)
   } catch (error) {
-    if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2) // commander has printed it
+    const isTold = error instanceof CommanderError && !(error instanceof InvalidArgumentError) // by commander
+    if (isTold) process.exit(error.exitCode === 0 ? 0 : 2)
     printNote(`weft: ${sentenceOf(error)}`)
-    process.exit(1)
+    process.exit(error instanceof InvalidArgumentError ? 2 : 1)
   }
   process.exit(process.exitCode ?? 0)
 }

@@ -8,12 +8,13 @@ import { checkMachine } from '../check.ts'
 import { type Claim, SCENES } from '../demo/claims.ts'
 import { PLAINTEXT_MARKER, SHOP, Stage } from '../demo/stage.ts'
 import type { Conversation } from '../demo/traffic.ts'
+import { countFrom, parseMeshName } from '../options.ts'
 import { formatTable, print, printNote, sentenceOf } from '../output.ts'
 
 interface DemoFlags {
   readonly check: boolean
   readonly name: string
-  readonly nodes: string
+  readonly nodes: number
 }
 
 const SHOW_EVERY_MS = 5000
@@ -26,8 +27,8 @@ export function registerDemo(program: Command): void {
     .command('demo')
     .description('run the sample shop on a mesh of its own and show its traffic; Ctrl-C removes everything')
     .option('--check', 'verify what the demo claims, print a table, end with 0 or 1', false)
-    .option('--name <NAME>', 'name of the mesh', 'demo')
-    .option('--nodes <N>', 'number of nodes (2 to 8)', '2')
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, 'demo')
+    .option('--nodes <N>', 'number of nodes (2 to 8)', countFrom(2, 8), 2)
     .action(run)
 }
 
@@ -35,7 +36,6 @@ async function run(flags: DemoFlags): Promise<void> {
   const startedMs = systemClock.monotonicMs()
   const seconds = (): string => `${((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1).padStart(5)} s`
   const tell = (sentence: string): void => printNote(`${seconds()}  ${sentence}`)
-  if (!/^[2-8]$/.test(flags.nodes)) throw new Error(`--nodes: ${JSON.stringify(flags.nodes)} is not a number from 2 to 8`)
   const missing = checkMachine().filter((one) => !one.isGood && one.isNeeded)
   if (missing.length > 0) throw new Error(missing.map((one) => `${one.what}: ${one.wayOut}`).join('; '))
   raiseFileLimit()
@@ -44,7 +44,7 @@ async function run(flags: DemoFlags): Promise<void> {
   const log = createLog({ process: 'demo', levels: 'warn', destination: { write: (line: string) => printNote(line.trimEnd()) } })
   await using stage = await Stage.open({
     name: flags.name,
-    nodes: Number(flags.nodes),
+    nodes: flags.nodes,
     clock: systemClock,
     log,
     signal: stopped.signal,

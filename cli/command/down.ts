@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import { pause, systemClock } from '../../kit/clock.ts'
 import { removeMesh } from '../../runtime/cleanup.ts'
 import { runtimeFailure } from '../../runtime/errors.ts'
-import { isMeshName } from '../../runtime/layout.ts'
 import { isOwnerAlive, readRecord } from '../../runtime/state.ts'
+import { parseMeshName } from '../options.ts'
 import { print } from '../output.ts'
 
 const STOP_TIMEOUT_MS = 60_000
@@ -14,9 +14,8 @@ export function registerDown(program: Command, defaultName: string): void {
   program
     .command('down')
     .description('end a mesh and remove everything it made, also after a crash')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(async ({ name }: { name: string }) => {
-      if (!isMeshName(name)) throw runtimeFailure('BAD_NAME', { name })
       if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
       const record = readRecord(name)
       if (record !== undefined && isOwnerAlive(record)) {

@@ -13,8 +13,9 @@ import { enterContainer, enterSandbox } from '../../runtime/enter.ts'
 import { runtimeFailure } from '../../runtime/errors.ts'
 import { setprivArgs } from '../../runtime/kubelet/capabilities.ts'
 import { readSandbox, type SandboxRecord } from '../../runtime/kubelet/sandbox.ts'
-import { isMeshName, type MeshLayout, meshLayout, podDir } from '../../runtime/layout.ts'
+import { type MeshLayout, meshLayout, podDir } from '../../runtime/layout.ts'
 import { parseTarget } from '../connect.ts'
+import { parseMeshName } from '../options.ts'
 
 /** Registers the command. */
 export function registerExec(program: Command, defaultName: string): void {
@@ -24,14 +25,12 @@ export function registerExec(program: Command, defaultName: string): void {
     .argument('<NS/POD>', 'the pod; the beginning of its name is enough (a Deployment’s name)')
     .argument('<CMD...>', 'command, after --')
     .option('-c, --container <NAME>', 'container; default the first that runs')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
-    .passThroughOptions()
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
+    .showHelpAfterError('write -- before the command: weft exec NS/POD -- CMD')
     .action(async (target: string, command: string[], flags: { container?: string; name: string }) => {
-      if (!isMeshName(flags.name)) throw runtimeFailure('BAD_NAME', { name: flags.name })
       if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
       const mesh = meshLayout(flags.name)
-      const words = command[0] === '--' ? command.slice(1) : command // commander keeps it behind an argument
-      process.exitCode = await run(await entrance(mesh, findSandbox(mesh, target), flags.container, words))
+      process.exitCode = await run(await entrance(mesh, findSandbox(mesh, target), flags.container, command))
     })
 }
 
@@ -62,7 +61,8 @@ async function entrance(
   const context = spec?.containers.find((one) => one.name === name)?.securityContext
   const setpriv = setprivArgs(context, spec?.securityContext)
   const pid = name === undefined ? undefined : sandbox.containers[name]
-  if (container !== undefined && pid === undefined) throw runtimeFailure('POD_MISSING', { pod: sandbox.name, container })
+  if (container !== undefined && pid === undefined)
+    throw runtimeFailure('POD_MISSING', { pod: sandbox.name, container, has: Object.keys(sandbox.containers).join(',') })
   if (pid === undefined || !isOf(pid, sandbox.cgroup))
     return enterSandbox({
       netns: sandbox.netns,

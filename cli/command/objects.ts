@@ -1,14 +1,14 @@
 // weft apply, delete, get, label: objects of the mesh. They change the mesh's store, never the user's files.
 import { readFileSync } from 'node:fs'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
 import type { MeshObject } from '../../model/object.ts'
 import type { ObjectClient } from '../../objects/client.ts'
 import { type ParsedDocument, parseFile } from '../../objects/document.ts'
-import { objectFailure } from '../../objects/errors.ts'
-import { KINDS, type KindRow, kindByAnyName, kindOf } from '../../objects/kinds.ts'
+import { KINDS, type KindRow, kindOf } from '../../objects/kinds.ts'
 import { formatDocumentFault, listFiles } from '../../runtime/seed.ts'
 import { connectMesh } from '../connect.ts'
+import { collectLabel, parseFormat, parseKind, parseMeshName } from '../options.ts'
 import { type Format, formatTable, formatValue, print, printNote, sentenceOf } from '../output.ts'
 import { columnsOf } from '../columns.ts'
 
@@ -25,50 +25,35 @@ export function registerObjects(program: Command, defaultName: string): void {
     .description("put objects of YAML files into the mesh (the user's files are not changed)")
     .requiredOption('-f, --file <PATH>', 'file or directory; - reads standard input')
     .option('-n, --namespace <NS>', 'for objects that name none', 'default')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(applyFiles)
   program
     .command('delete')
     .description('delete objects: those of files, or one by kind and name')
-    .argument('[KIND]', 'kind, such as pod or service')
+    .argument('[KIND]', 'kind, such as pod or service', parseKind)
     .argument('[OBJECT]', 'name of the object')
     .option('-f, --file <PATH>', 'file or directory; - reads standard input')
     .option('-n, --namespace <NS>', 'namespace', 'default')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(deleteObjects)
   program
     .command('get')
     .description('show objects')
-    .argument('<KIND>', `kind: ${KINDS.map((row) => row.plural).join(', ')}`)
+    .argument('<KIND>', `kind: ${KINDS.map((row) => row.plural).join(', ')}`, parseKind)
     .argument('[OBJECT]', 'name of one object')
     .option('-n, --namespace <NS>', 'namespace; default all')
-    .option('-o, --output <FORMAT>', 'table, json or yaml', 'table')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .option('-o, --output <FORMAT>', 'table, json or yaml', parseFormat, 'table')
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(getObjects)
   program
     .command('label')
     .description('set (key=value) or remove (key-) labels')
-    .argument('<KIND>', 'kind, such as namespace or pod')
+    .argument('<KIND>', 'kind, such as namespace or pod', parseKind)
     .argument('<OBJECT>', 'name of the object')
-    .argument('<LABELS...>', 'key=value or key-')
+    .argument('<LABELS...>', 'key=value or key-', collectLabel)
     .option('-n, --namespace <NS>', 'namespace of the object', 'default')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(labelObject)
-}
-
-/**
- * `key=value` sets, `key-` removes.
- * @throws MeshError BAD_REQUEST naming the bad part
- */
-export function parseLabels(words: readonly string[]): Record<string, string | null> {
-  const result: Record<string, string | null> = {}
-  for (const word of words) {
-    const at = word.indexOf('=')
-    if (at > 0) result[word.slice(0, at)] = word.slice(at + 1)
-    else if (word.endsWith('-') && word.length > 1) result[word.slice(0, -1)] = null
-    else throw objectFailure('BAD_REQUEST', { what: `${JSON.stringify(word)} is neither key=value nor key-` })
-  }
-  return result
 }
 
 async function applyFiles(flags: FileFlags): Promise<void> {
@@ -88,7 +73,9 @@ async function applyFiles(flags: FileFlags): Promise<void> {
   if (failed > 0) process.exitCode = 1
 }
 
-async function deleteObjects(kind: string | undefined, name: string | undefined, flags: Partial<FileFlags> & FileFlags): Promise<void> {
+async function deleteObjects(row: KindRow | undefined, name: string | undefined, flags: Partial<FileFlags> & FileFlags): Promise<void> {
+  if (flags.file === undefined && (row === undefined || name === undefined))
+    throw new InvalidArgumentError('KIND and OBJECT, or -f PATH, are needed')
   using client = connectMesh(flags.name)
   if (flags.file !== undefined) {
     const { documents, faultCount } = readDocuments(flags)
@@ -96,8 +83,7 @@ async function deleteObjects(kind: string | undefined, name: string | undefined,
     if (faultCount > 0) process.exitCode = 1
     return
   }
-  if (kind === undefined || name === undefined) throw objectFailure('BAD_REQUEST', { what: 'KIND and OBJECT, or -f PATH, are needed' })
-  const row = rowOf(kind)
+  if (row === undefined || name === undefined) return
   await client.delete(row.plural, row.isNamespaced ? flags.namespace : undefined, name)
   print(`${row.kind.toLowerCase()}/${name} deleted`)
 }
@@ -115,13 +101,12 @@ async function deleteOne(client: ObjectClient, object: MeshObject): Promise<void
 }
 
 async function getObjects(
-  kind: string,
+  row: KindRow,
   name: string | undefined,
-  flags: { namespace?: string; output: string; name: string },
+  flags: { namespace?: string; output: Format; name: string },
 ): Promise<void> {
   using client = connectMesh(flags.name)
-  const format = formatOf(flags.output)
-  const row = rowOf(kind)
+  const format = flags.output
   if (name !== undefined) {
     const object = await client.get(row.plural, row.isNamespaced ? (flags.namespace ?? 'default') : undefined, name)
     return print(format === 'table' ? tableOf(row, [object]) : formatValue(object, format))
@@ -131,19 +116,17 @@ async function getObjects(
   print(items.length === 0 ? `no ${row.plural}` : tableOf(row, items))
 }
 
-async function labelObject(kind: string, name: string, words: string[], flags: { namespace: string; name: string }): Promise<void> {
+async function labelObject(
+  row: KindRow,
+  name: string,
+  labels: Record<string, string | null>,
+  flags: { namespace: string; name: string },
+): Promise<void> {
   using client = connectMesh(flags.name)
-  const row = rowOf(kind)
   const stored = await client.patch(row.plural, row.isNamespaced ? flags.namespace : undefined, name, {
-    metadata: { labels: parseLabels(words) },
+    metadata: { labels },
   })
   print(`${describe(stored)} labelled`)
-}
-
-/** @throws MeshError BAD_REQUEST */
-export function formatOf(text: string): Format {
-  if (text === 'table' || text === 'json' || text === 'yaml') return text
-  throw objectFailure('BAD_REQUEST', { what: `-o ${text}: use table, json or yaml` })
 }
 
 function readDocuments(flags: FileFlags): { documents: ParsedDocument[]; faultCount: number } {
@@ -165,13 +148,6 @@ function tableOf(row: KindRow, objects: readonly MeshObject[]): string {
     columns.map((column) => column.title),
     objects.map((object) => columns.map((column) => column.cell(object, nowMs))),
   )
-}
-
-function rowOf(kind: string): KindRow {
-  const row = kindByAnyName(kind)
-  if (row === undefined)
-    throw objectFailure('UNKNOWN_KIND', { what: `the kind ${kind} is not known: use one of ${KINDS.map((one) => one.plural).join(', ')}` })
-  return row
 }
 
 function describe(object: MeshObject): string {

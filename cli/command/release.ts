@@ -1,15 +1,16 @@
 // weft release: the kill switch. Takes steering out of the kernel, with or without the mesh's processes, and leaves a loud status.
 import { existsSync } from 'node:fs'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
 import { codeOf } from '../../kit/error.ts'
 import { killCgroup } from '../../linux/cgroup.ts'
 import { ObjectClient } from '../../objects/client.ts'
 import { objectFailure } from '../../objects/errors.ts'
 import { runtimeFailure } from '../../runtime/errors.ts'
-import { isMeshName, type MeshLayout, meshLayout, type NodeLayout } from '../../runtime/layout.ts'
+import { type MeshLayout, meshLayout, type NodeLayout } from '../../runtime/layout.ts'
 import { releaseNamespace, releaseNodes, type ReleaseRequest } from '../../runtime/release.ts'
 import { readRecord } from '../../runtime/state.ts'
+import { parseMeshName } from '../options.ts'
 import { print, printNote } from '../output.ts'
 
 interface ReleaseFlags {
@@ -31,12 +32,13 @@ export function registerRelease(program: Command, defaultName: string): void {
     .option('--all', 'the pods of all nodes')
     .option('--hard', 'take every program out of the kernel: pods lose service addresses, too')
     .option('--resume', 'take a release back')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(release)
 }
 
 async function release(flags: ReleaseFlags): Promise<void> {
-  if (!isMeshName(flags.name)) throw runtimeFailure('BAD_NAME', { name: flags.name })
+  const isChosen = flags.all === true || flags.node !== undefined || flags.namespace !== undefined || flags.resume === true
+  if (!isChosen) throw new InvalidArgumentError('say what to release: -n NS, --node NODE or --all')
   if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
   const mesh = meshLayout(flags.name)
   const record = readRecord(flags.name)
@@ -44,8 +46,6 @@ async function release(flags: ReleaseFlags): Promise<void> {
   const all = record.nodes.map((_, index) => mesh.node(index + 1))
   const chosen = flags.node === undefined ? all : all.filter((node) => node.name === flags.node)
   if (chosen.length === 0) throw objectFailure('NOT_FOUND', { node: flags.node })
-  const isChosen = flags.all === true || flags.node !== undefined || flags.namespace !== undefined || flags.resume === true
-  if (!isChosen) throw objectFailure('BAD_REQUEST', { what: 'say what to release: -n NS, --node NODE or --all' })
   for (const sentence of await carryOut(mesh, chosen, flags)) print(sentence)
   if (flags.resume !== true) printNote('released pods are NOT protected by the mesh; take it back with: weft release --resume')
 }

@@ -5,19 +5,19 @@ import { meshLayout } from '../../runtime/layout.ts'
 import { type ReleaseMark, readReleases } from '../../runtime/release.ts'
 import type { MeshStatus } from '../../runtime/status.ts'
 import { connectMesh } from '../connect.ts'
-import { formatBytes, formatTable, formatValue, print, printNote } from '../output.ts'
-import { formatOf } from './objects.ts'
+import { parseFormat, parseMeshName } from '../options.ts'
+import { type Format, formatBytes, formatTable, formatValue, print, printNote } from '../output.ts'
 
 /** Registers the command. */
 export function registerStatus(program: Command, defaultName: string): void {
   program
     .command('status')
     .description('nodes, components with memory, pods with enrolment, last events; status 1 when the mesh is not whole')
-    .option('-o, --output <FORMAT>', 'table, json or yaml', 'table')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
-    .action(async (flags: { output: string; name: string }) => {
+    .option('-o, --output <FORMAT>', 'table, json or yaml', parseFormat, 'table')
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
+    .action(async (flags: { output: Format; name: string }) => {
       using client = connectMesh(flags.name)
-      const format = formatOf(flags.output)
+      const format = flags.output
       let status: MeshStatus
       try {
         status = (await client.read('/status')) as MeshStatus

@@ -1,27 +1,31 @@
 // weft up: a whole mesh on this machine, in the foreground; Ctrl-C removes everything that it made.
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { pause, systemClock } from '../../kit/clock.ts'
 import { createLog } from '../../kit/log.ts'
 import { raiseFileLimit } from '../../linux/limits.ts'
 import { objectFailure } from '../../objects/errors.ts'
+import { MAX_NODES } from '../../runtime/layout.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
 import { statusOf } from '../../runtime/status.ts'
 import { checkMachine } from '../check.ts'
+import { countFrom, parseMeshName } from '../options.ts'
 import { print, printNote } from '../output.ts'
+import { describeWaiting } from '../waiting.ts'
 
 interface UpFlags {
   readonly file?: string
   readonly nodes: number
   readonly name: string
-  readonly image: Readonly<Record<string, string>>
+  readonly image?: Readonly<Record<string, string>>
   readonly mesh: boolean
   readonly ztunnelThreads?: number
 }
 
 const READY_POLL_MS = 100
 const SAY_AGAIN_MS = 5000
+const REASONS_AFTER_MS = 5000 // sooner, everything is merely starting
 
 /** Registers the command. */
 export function registerUp(program: Command, defaultName: string): void {
@@ -29,10 +33,10 @@ export function registerUp(program: Command, defaultName: string): void {
     .command('up')
     .description('start a mesh on this machine; runs until Ctrl-C, which removes everything it made')
     .option('-f, --file <DIR>', 'directory or file of YAML, followed while the mesh runs')
-    .option('--nodes <N>', 'number of nodes', parseCount, 2)
-    .option('--name <NAME>', 'name of the mesh; several may run side by side', defaultName)
-    .option('--image <NAME=DIR>', 'programs of an image: a directory, also the working directory (repeatable)', collectImage, {})
-    .option('--ztunnel-threads <N>', 'threads of each ztunnel that carry connections', parseCount)
+    .option('--nodes <N>', 'number of nodes', countFrom(1, MAX_NODES), 2)
+    .option('--name <NAME>', 'name of the mesh; several may run side by side', parseMeshName, defaultName)
+    .option('--image <NAME=DIR>', 'programs of an image: a directory, also the working directory (repeatable)', collectImage)
+    .option('--ztunnel-threads <N>', 'threads of each ztunnel that carry connections', countFrom(1, 64))
     .option('--no-mesh', 'nodes and pods only: no proxies, no control plane')
     .action(runUp)
 }
@@ -52,7 +56,7 @@ async function runUp(flags: UpFlags): Promise<void> {
     name: flags.name,
     nodes: flags.nodes,
     source: flags.file === undefined ? undefined : resolve(flags.file),
-    images: flags.image,
+    images: flags.image ?? {},
     hasMesh: flags.mesh,
     ...(flags.ztunnelThreads === undefined ? {} : { componentArgs: { ztunnel: ['--threads', String(flags.ztunnelThreads)] } }),
     clock: systemClock,
@@ -70,21 +74,16 @@ async function runUp(flags: UpFlags): Promise<void> {
 
 async function waitReady(mesh: LocalMesh, hasMesh: boolean, signal: AbortSignal, tell: (sentence: string) => void): Promise<void> {
   let said = ''
-  let saidMs = 0
+  const startMs = systemClock.monotonicMs()
+  let saidMs = startMs
   let calm = 0
   // Twice in a row: right after the start no pod may exist yet.
   while (!signal.aborted && calm < 2) {
     const status = await statusOf(mesh, hasMesh)
-    const waiting = [
-      ...status.components
-        .filter((one) => one.state !== 'running' || one.unready !== undefined)
-        .map((one) => `${one.name} (${one.state === 'running' ? one.unready : (one.lastExit ?? one.state)})`),
-      ...status.pods.filter((pod) => !pod.ready && pod.phase !== 'Succeeded').map((pod) => `pod ${pod.namespace}/${pod.name}`),
-    ]
     calm = status.isReady ? calm + 1 : 0
-    const text = `waiting for ${waiting.slice(0, 6).join(', ')}${waiting.length > 6 ? ` and ${waiting.length - 6} more` : ''}`
     const nowMs = systemClock.monotonicMs()
-    if (waiting.length > 0 && (text !== said || nowMs - saidMs > SAY_AGAIN_MS) && nowMs - saidMs > 1000) {
+    const text = describeWaiting(status, nowMs - startMs > REASONS_AFTER_MS)
+    if (text !== undefined && (text !== said || nowMs - saidMs > SAY_AGAIN_MS) && nowMs - saidMs > 1000) {
       tell(text)
       said = text
       saidMs = nowMs
@@ -93,13 +92,10 @@ async function waitReady(mesh: LocalMesh, hasMesh: boolean, signal: AbortSignal,
   }
 }
 
-function parseCount(text: string): number {
-  if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('a number from 1 is needed.')
-  return Number(text)
-}
-
-function collectImage(text: string, all: Readonly<Record<string, string>>): Record<string, string> {
+function collectImage(text: string, all: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=')
   if (at < 1) throw new InvalidArgumentError('NAME=DIR is needed.')
+  if (statSync(text.slice(at + 1), { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new InvalidArgumentError('DIR is no directory.')
   return { ...all, [text.slice(0, at)]: resolve(text.slice(at + 1)) }
 }

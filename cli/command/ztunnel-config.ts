@@ -3,12 +3,12 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
 import { objectFailure } from '../../objects/errors.ts'
 import { getInNetns } from '../../runtime/node-http.ts'
-import { isMeshName, meshLayout, type NodeLayout } from '../../runtime/layout.ts'
+import { meshLayout, type NodeLayout } from '../../runtime/layout.ts'
 import { readRecord } from '../../runtime/state.ts'
 import { runtimeFailure } from '../../runtime/errors.ts'
-import { formatTable, formatValue, print, printNote, sentenceOf } from '../output.ts'
+import { parseFormat, parseMeshName } from '../options.ts'
+import { type Format, formatTable, formatValue, print, printNote, sentenceOf } from '../output.ts'
 import { VIEWS, type View, type ZtunnelDump } from '../ztunnel-views.ts'
-import { formatOf } from './objects.ts'
 
 const ADMIN_PORT = 15000
 
@@ -20,12 +20,11 @@ export function registerZtunnelConfig(program: Command, defaultName: string): vo
     .description('what the proxies know and do')
     .argument('<WHAT>', Object.keys(VIEWS).join(', '), parseView)
     .option('--node <NODE>', 'one node only')
-    .option('-o, --output <FORMAT>', 'table, json or yaml', 'table')
-    .option('--name <NAME>', 'name of the mesh', defaultName)
-    .action(async (view: View, flags: { node?: string; output: string; name: string }) => {
-      if (!isMeshName(flags.name)) throw runtimeFailure('BAD_NAME', { name: flags.name })
+    .option('-o, --output <FORMAT>', 'table, json or yaml', parseFormat, 'table')
+    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
+    .action(async (view: View, flags: { node?: string; output: Format; name: string }) => {
       if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
-      const format = formatOf(flags.output)
+      const format = flags.output
       const dumps = await readDumps(flags.name, flags.node)
       if (format !== 'table') return print(formatValue(Object.fromEntries(dumps.map(([node, dump]) => [node, view.values(dump)])), format))
       const rows = new Map<string, readonly string[]>()

@@ -1,14 +1,19 @@
 // The command line: help of every command, exit codes, parsing, views and tables.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
-import { parseLabels } from '../../../cli/command/objects.ts'
-import { parseTarget } from '../../../cli/connect.ts'
+import { join, relative } from 'node:path'
+import { connectMesh, parseTarget } from '../../../cli/connect.ts'
 import { makeProgram } from '../../../cli/main.ts'
+import { collectLabel, countFrom, parseFormat, parseKind, parseMeshName } from '../../../cli/options.ts'
 import { formatAge, formatTable, sentenceOf } from '../../../cli/output.ts'
 import { VIEWS, type ZtunnelDump } from '../../../cli/ztunnel-views.ts'
+import { parseFile } from '../../../objects/document.ts'
 import { objectFailure } from '../../../objects/errors.ts'
+import { formatDocumentFault, listFiles } from '../../../runtime/seed.ts'
 
+const MISSING = 'never-started'
+/** Without root that is said first. */
+const STANDS_STILL = /^weft: (no mesh of this name is running .*weft up -f DIR|weft needs root.*sudo)\n$/
 const ROOT = join(import.meta.dirname, '..', '..', '..')
 
 describe('command line', () => {
@@ -31,11 +36,27 @@ describe('command line', () => {
     { args: ['--help'], status: 0, says: /Usage: weft/ },
     { args: ['--version'], status: 0, says: /^0\.1\.0/ },
     { args: ['frob'], status: 2, says: /unknown command/ },
-    { args: ['up', '--nodes', 'x'], status: 2, says: /a number from 1/ },
+    { args: ['up', '--nodes', 'x'], status: 2, says: /A number from 1 to 32/ },
+    { args: ['up', '--nodes', '33'], status: 2, says: /A number from 1 to 32/ },
     { args: ['up', '--image', 'x'], status: 2, says: /NAME=DIR/ },
+    { args: ['up', '--image', 'x=/no/such/folder'], status: 2, says: /DIR is no directory/ },
+    { args: ['demo', '--nodes', '9'], status: 2, says: /A number from 2 to 8/ },
     { args: ['get'], status: 2, says: /missing required argument/ },
+    { args: ['get', 'toasters'], status: 2, says: /Use one of namespaces, nodes, .*pods/ },
+    { args: ['get', 'pods', '-o', 'xml'], status: 2, says: /Use table, json or yaml/ },
+    { args: ['get', 'pods', '--name', '../x'], status: 2, says: /1 to 32 characters a-z, 0-9 and -/ },
+    { args: ['get', 'pods', '--name', MISSING], status: 1, says: STANDS_STILL },
+    { args: ['status', '--name', MISSING], status: 1, says: STANDS_STILL },
+    { args: ['label', 'ns', 'shop', 'x'], status: 2, says: /neither key=value nor key-/ },
+    { args: ['logs', 'a/b', '--tail', 'x'], status: 2, says: /A number from 1/ },
+    { args: ['logs', 'a/b', '--name', MISSING], status: 1, says: STANDS_STILL },
+    { args: ['exec', 'a/b', '--name', MISSING, '--', 'ls', '-l'], status: 1, says: STANDS_STILL },
+    { args: ['exec', 'a/b', 'ls', '-l'], status: 2, says: /weft exec NS\/POD -- CMD/ },
+    { args: ['delete'], status: 2, says: /KIND and OBJECT, or -f PATH/ },
+    { args: ['release'], status: 2, says: /-n NS, --node NODE or --all/ },
+    { args: ['release', '--all', '--name', MISSING], status: 1, says: STANDS_STILL },
     { args: ['ztunnel-config', 'toasters'], status: 2, says: /use one of workloads/ },
-    { args: ['get', 'pods', '--name', '../x'], status: 1, says: /^weft: the name of a mesh/ },
+    { args: ['ztunnel-config', 'workloads', '--name', MISSING], status: 1, says: STANDS_STILL },
   ]
   for (const row of rows)
     it(`weft ${row.args.join(' ')} ends with ${row.status}`, () => {
@@ -48,13 +69,49 @@ describe('command line', () => {
 
 describe('parsing', () => {
   it('reads labels', () => {
-    assert.deepEqual(parseLabels(['a=b', 'istio.io/dataplane-mode=ambient', 'c-', 'd=']), {
+    const read = (...words: readonly string[]) => words.reduce((all, word) => collectLabel(word, all), {})
+    assert.deepEqual(read('a=b', 'istio.io/dataplane-mode=ambient', 'c-', 'd='), {
       a: 'b',
       'istio.io/dataplane-mode': 'ambient',
       c: null,
       d: '',
     })
-    for (const bad of ['', '-', '=x', 'a']) assert.throws(() => parseLabels([bad]), { code: 'BAD_REQUEST' })
+    for (const bad of ['', '-', '=x', 'a']) assert.throws(() => collectLabel(bad), { code: 'commander.invalidArgument' })
+  })
+  it('reads names, formats, kinds and counts, and nothing else', () => {
+    assert.deepEqual([parseMeshName('a-1'), parseFormat('yaml'), parseKind('po').kind, countFrom(0, 9)('9')], ['a-1', 'yaml', 'Pod', 9])
+    const refused: (() => unknown)[] = [
+      () => parseMeshName('A'),
+      () => parseFormat('xml'),
+      () => parseKind('toasters'),
+      () => countFrom(1, 9)('0'),
+      () => countFrom(1, 9)('1e0'),
+      () => countFrom(1, 9)('-1'),
+    ]
+    for (const read of refused) assert.throws(read, { code: 'commander.invalidArgument' })
+  })
+  it('finds faults of documents with file, line and field, before anything is applied', () => {
+    const { documents, faults } = parseFile(
+      'apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 99999\n',
+      'a.yaml',
+    )
+    assert.equal(documents.length, 0)
+    assert.match(faults.map(formatDocumentFault).join('\n'), /^a\.yaml:6: spec\.ports\[0\]\.port: /)
+    assert.throws(() => listFiles('/no/such/file.yaml'), { code: 'NOT_FOUND', message: /\/no\/such\/file\.yaml does not exist/ })
+    assert.deepEqual(
+      listFiles(join(ROOT, 'samples/shop')).map((file) => relative(ROOT, file.path)),
+      ['samples/shop/shop.yaml'],
+      'folders below are not read',
+    )
+  })
+  it('asks for root before it looks for the mesh', () => {
+    const { getuid } = process
+    try {
+      Object.assign(process, { getuid: () => 1000 })
+      assert.throws(() => connectMesh(MISSING), { code: 'NOT_ROOT' })
+    } finally {
+      Object.assign(process, { getuid })
+    }
   })
   it('reads targets', () => {
     assert.deepEqual(parseTarget('shop/web'), { namespace: 'shop', name: 'web' })
