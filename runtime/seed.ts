@@ -8,6 +8,7 @@ import { messageOf } from '../kit/error.ts'
 import type { MeshObject } from '../model/object.ts'
 import { objectKey } from '../model/object.ts'
 import { type DocumentFault, MAX_FILE_BYTES, type ParsedDocument, parseFile } from '../objects/document.ts'
+import { objectFailure } from '../objects/errors.ts'
 import { KINDS, kindOf } from '../objects/kinds.ts'
 import type { ObjectStore } from './store.ts'
 
@@ -128,13 +129,18 @@ export function formatDocumentFault(fault: DocumentFault): string {
   return `${fault.file}:${fault.line}: ${fault.message}`
 }
 
-/** Files of a directory (recursive, *.yaml, *.yml, *.json, no hidden ones) or the file itself, in order. */
+/**
+ * Files of a directory (*.yaml, *.yml, *.json, no hidden ones; not of folders in it, like kubectl's -f) or the file itself, in order.
+ * @throws MeshError NOT_FOUND
+ */
 export function listFiles(path: string): { path: string; bytes: number; mark: string }[] {
   const describe = (file: string): { path: string; bytes: number; mark: string } | undefined => {
     const stat = statSync(file, { throwIfNoEntry: false })
     return stat?.isFile() === true ? { path: file, bytes: stat.size, mark: `${file} ${stat.mtimeMs} ${stat.size} ${stat.ino}` } : undefined
   }
-  const names = statSync(path).isDirectory() ? readdirSync(path, { recursive: true, encoding: 'utf8' }) : undefined
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found === undefined) throw objectFailure('NOT_FOUND', { what: `${path} does not exist` })
+  const names = found.isDirectory() ? readdirSync(path) : undefined
   const files =
     names === undefined
       ? [path]
@@ -147,7 +153,7 @@ export function listFiles(path: string): { path: string; bytes: number; mark: st
 }
 
 function isObjectFile(name: string): boolean {
-  return /\.(ya?ml|json)$/.test(name) && !name.split('/').some((part) => part.startsWith('.') || part === 'node_modules')
+  return /\.(ya?ml|json)$/.test(name) && !name.startsWith('.')
 }
 
 function identityOf(object: MeshObject): string {
