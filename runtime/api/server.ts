@@ -71,7 +71,10 @@ export class ApiServer implements AsyncDisposable {
       if (!isOurs) this.#options.log.error('object API failed', { path: request.url, error: messageOf(error) })
       if (response.headersSent) response.destroy()
       else
-        send(response, isOurs ? (error.row.status ?? 500) : 500, { code: isOurs ? codeOf(error) : 'API_FAILED', message: messageOf(error) })
+        send(response, isOurs ? (error.row.status ?? 500) : 500, {
+          code: isOurs ? codeOf(error) : 'API_FAILED',
+          message: sentenceOf(error),
+        })
     }
   }
 
@@ -180,4 +183,9 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 function send(response: ServerResponse, status: number, value: unknown): void {
   const payload = Buffer.from(JSON.stringify(value))
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': payload.length }).end(payload)
+}
+
+/** What the caller is told; the client adds message and hint of the code. */
+function sentenceOf(error: unknown): string {
+  return error instanceof MeshError && typeof error.detail.what === 'string' ? error.detail.what : messageOf(error)
 }
