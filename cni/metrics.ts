@@ -15,11 +15,14 @@ export const AGENT_METRICS = {
 } as const
 
 /** Istio's, name -> help. */
-const ISTIO_NAMES = {
-  reconcileEvents: ['nodeagent_reconcile_events_total', 'Decisions to enrol or release a pod'],
-  ztunnelConnected: ['ztunnel_connected', 'Whether a ztunnel is connected (1) or not (0)'],
-  pluginRequests: ['istio_cni_plugin_requests_total', 'Requests of the kubelet, by code'],
+export const ISTIO_AGENT_METRICS = {
+  nodeagent_reconcile_events_total: 'Decisions to enrol or release a pod, by type',
+  ztunnel_connected: 'Whether a ztunnel is connected (1) or not (0)',
+  istio_cni_plugin_requests_total: 'Requests of the kubelet, by code',
 } as const
+
+const HELP = { ...AGENT_METRICS, ...ISTIO_AGENT_METRICS }
+type Name = keyof typeof HELP
 
 /** What is read when the metrics are scraped. */
 export interface MetricsSource {
@@ -35,27 +38,27 @@ export type DriftKind = 'cgroup' | 'inbound' | 'outbound' | 'guard' | 'listeners
 /** The registry of the process. */
 export class AgentMetrics {
   readonly registry = new Registry()
-  readonly #reconciled = counter(this.registry, ISTIO_NAMES.reconcileEvents, ['type'])
-  readonly #requests = counter(this.registry, ISTIO_NAMES.pluginRequests, ['code'])
-  readonly #drift = counter(this.registry, ['weft_capture_drift_total', AGENT_METRICS.weft_capture_drift_total], ['kind'])
-  readonly #settled = counter(this.registry, ['weft_enrolments_total', AGENT_METRICS.weft_enrolments_total], ['result'])
-  readonly #refused = counter(this.registry, ['weft_zds_refused_total', AGENT_METRICS.weft_zds_refused_total], [])
+  readonly #reconciled = counter(this.registry, 'nodeagent_reconcile_events_total', ['type'])
+  readonly #requests = counter(this.registry, 'istio_cni_plugin_requests_total', ['code'])
+  readonly #drift = counter(this.registry, 'weft_capture_drift_total', ['kind'])
+  readonly #settled = counter(this.registry, 'weft_enrolments_total', ['result'])
+  readonly #refused = counter(this.registry, 'weft_zds_refused_total', [])
 
   /** Publishes what is read at each scrape; once. */
   observe(source: MetricsSource): void {
     const { registry } = this
-    gauge(registry, ISTIO_NAMES.ztunnelConnected, [], (set) => set({}, source.isZtunnelConnected() ? 1 : 0))
-    gauge(registry, ['weft_agent_pods', AGENT_METRICS.weft_agent_pods], ['stage'], (set) => {
+    gauge(registry, 'ztunnel_connected', [], (set) => set({}, source.isZtunnelConnected() ? 1 : 0))
+    gauge(registry, 'weft_agent_pods', ['stage'], (set) => {
       const stages = [...source.pods()].map((pod) => pod.stage)
       for (const stage of STAGES) set({ stage }, stages.filter((each) => each === stage).length)
     })
-    gauge(registry, ['weft_guard_dropped_total', AGENT_METRICS.weft_guard_dropped_total], ['namespace', 'pod', 'reason'], (set) => {
+    gauge(registry, 'weft_guard_dropped_total', ['namespace', 'pod', 'reason'], (set) => {
       const drops = source.datapath.drops()
       for (const { namespace, name, cookie } of source.pods()) {
         for (const [reason, count] of Object.entries(drops.get(cookie) ?? {})) set({ namespace, pod: name, reason }, Number(count))
       }
     })
-    gauge(registry, ['weft_datapath', AGENT_METRICS.weft_datapath], ['name'], (set) => {
+    gauge(registry, 'weft_datapath', ['name'], (set) => {
       for (const [name, value] of Object.entries(source.datapath.stats())) set({ name }, Number(value))
     })
   }
@@ -82,20 +85,20 @@ export class AgentMetrics {
   }
 }
 
-function counter(registry: Registry, [name, help]: readonly [string, string], labels: readonly string[]): Counter<string> {
-  return new Counter({ name, help, labelNames: [...labels], registers: [registry] })
+function counter(registry: Registry, name: Name, labels: readonly string[]): Counter<string> {
+  return new Counter({ name, help: HELP[name], labelNames: [...labels], registers: [registry] })
 }
 
 /** Gauges also carry the kernel's own counters, which only it can count up. */
 function gauge(
   registry: Registry,
-  [name, help]: readonly [string, string],
+  name: Name,
   labels: readonly string[],
   collect: (set: (values: Record<string, string>, value: number) => void) => void,
 ): void {
   const made: Gauge<string> = new Gauge({
     name,
-    help,
+    help: HELP[name],
     labelNames: [...labels],
     registers: [registry],
     collect() {

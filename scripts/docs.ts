@@ -84,10 +84,10 @@ function settingsPage(tables: readonly Table[]): string {
 function metricsPage(tables: readonly Table[]): string {
   const sections = tables.map((table) => {
     if (Array.isArray(table.rows)) {
-      return `## ${titleOf(table)}\n\n${table.rows.map((label) => `- \`${label}\``).join('\n')}\n`
+      return `## ${titleOf(table)}\n\nFrom \`${table.file}\`.\n\n${table.rows.map((label) => `- \`${label}\``).join('\n')}\n`
     }
     const rows = Object.entries(table.rows as Record<string, unknown>).map(([name, row]) => [`\`${name}\``, helpOf(row)])
-    return `## ${titleOf(table)}\n\n${grid(['metric', 'what it counts'], rows)}`
+    return `## ${titleOf(table)}\n\nFrom \`${table.file}\`.\n\n${grid(['metric', 'what it counts'], rows)}`
   })
   return page('Metrics', 'In the format of Prometheus, on the port that ARCHITECTURE.md names for the process.', sections)
 }
@@ -106,7 +106,7 @@ function grid(columns: readonly string[], rows: readonly (readonly string[])[]):
 }
 
 function titleOf(table: Table): string {
-  return table.name.toLowerCase().replaceAll('_', ' ')
+  return `${table.file.split('/')[0] ?? ''}: ${table.name.toLowerCase().replaceAll('_', ' ')}`
 }
 
 function helpOf(row: unknown): string {

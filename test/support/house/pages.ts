@@ -63,9 +63,9 @@ function checkTable(table: Table, product: readonly TreeFile[]): string[] {
   if (table.name.endsWith('SETTINGS')) return checkSettings(table, product)
   if (table.name.endsWith('METRICS') && !Array.isArray(table.rows)) {
     return Object.keys(table.rows).flatMap((name) => [
-      ...(/^(istio|weft|process|nodejs)_[a-z0-9_]+$/.test(name)
+      ...(/^(istio|weft|process|nodejs|nodeagent|ztunnel)_[a-z0-9_]+$/.test(name)
         ? []
-        : [`${table.file}: metric ${name} begins with neither istio_ nor weft_`]),
+        : [`${table.file}: metric ${name} begins with neither weft_ nor a prefix of Istio's`]),
       ...(isUsed(new RegExp(`['"\`.]${name}\\b`), product) ? [] : [`${table.file}: no code counts ${name}`]),
     ])
   }
