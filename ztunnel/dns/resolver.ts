@@ -1,8 +1,8 @@
 // Answers the names of the mesh for one pod: a pure function from a query and the mesh's description to an answer, or the
 // word that somebody else must be asked. Follows istio/ztunnel:src/dns/server.rs.
-import type { Answer, Packet, Question } from 'dns-packet'
+import type { Answer, Question } from 'dns-packet'
 import { isIpv6 } from '../../model/address.ts'
-import type { IpAddress } from '../../model/address.ts'
+import type { Cidr, IpAddress } from '../../model/address.ts'
 import { serviceKeyOf } from '../../model/service.ts'
 import type { Service } from '../../model/service.ts'
 import type { Workload } from '../../model/workload.ts'
@@ -32,7 +32,7 @@ const FORWARD: Resolution = { kind: 'forward' }
  * @param client the pod that asks; its namespace completes short names and wins among equal hosts
  */
 export function resolve(question: Question, client: Workload, view: DnsView, options: DnsOptions): Resolution {
-  if (question.type !== 'A' && question.type !== 'AAAA') return FORWARD
+  if ((question.type !== 'A' && question.type !== 'AAAA') || (question.class ?? 'IN') !== 'IN') return FORWARD
   const asked = question.name.toLowerCase().replace(/\.$/, '')
   for (const candidate of candidates(asked, client.namespace, options.clusterDomain)) {
     const service = find(candidate.host, client, view)
@@ -44,15 +44,6 @@ export function resolve(question: Question, client: Workload, view: DnsView, opt
     return { kind: 'answer', answers: [...alias, ...records] }
   }
   return FORWARD
-}
-
-/** The reply to a query: same id, question and RD flag; never longer than the query's own claims allow (the server truncates). */
-export function reply(query: Packet, code: 'NOERROR' | 'SERVFAIL' | 'FORMERR' | 'REFUSED', answers: readonly Answer[]): Packet {
-  const AUTHORITATIVE = 0x0400
-  const RECURSION_AVAILABLE = 0x0080
-  const CODES = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, REFUSED: 5 }
-  const flags = ((query.flags ?? 0) & 0x0100) | RECURSION_AVAILABLE | (code === 'NOERROR' ? AUTHORITATIVE : 0) | CODES[code]
-  return { type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [], answers: [...answers] }
 }
 
 interface Candidate {
@@ -91,12 +82,19 @@ function prefer(services: readonly Service[], namespace: string): Service | unde
 
 /** The service's addresses on the client's network; those of its endpoints when it has none (headless). */
 function addresses(service: Service, client: Workload, view: DnsView): IpAddress[] {
-  if (service.vips.length > 0) return service.vips.filter((vip) => vip.network === client.network).map((vip) => vip.cidr.ip)
+  if (service.vips.length > 0) {
+    // A block is no address that a connection could be opened to.
+    return service.vips.filter(({ network, cidr }) => network === client.network && isAddress(cidr)).map((vip) => vip.cidr.ip)
+  }
   const isUsable = (workload: Workload): boolean => workload.health === 'HEALTHY' || service.loadBalancing?.allowsUnhealthy === true
   return view
     .endpointsOf(serviceKeyOf(service))
     .filter((workload) => workload.network === client.network && isUsable(workload))
     .flatMap((workload) => workload.addresses)
+}
+
+function isAddress(cidr: Cidr): boolean {
+  return cidr.prefix === (isIpv6(cidr.ip) ? 128 : 32)
 }
 
 function shuffled<T>(list: readonly T[], random: () => number): T[] {

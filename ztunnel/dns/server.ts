@@ -1,12 +1,12 @@
 // The name server of one pod: port 15053 over UDP and TCP, in the pod's namespace. Every message comes from the pod and is
 // hostile until parsed; sizes, open queries and idle connections are bounded.
-import type { Socket as DatagramSocket } from 'node:dgram'
+import type { Socket as DatagramSocket, RemoteInfo } from 'node:dgram'
 import type net from 'node:net'
-import dnsPacket from 'dns-packet'
-import type { Packet } from 'dns-packet'
 import type { Clock } from '../../kit/clock.ts'
 import type { Workload } from '../../model/workload.ts'
-import { reply, resolve } from './resolver.ts'
+import { answerReply, errorReply, HEADER_BYTES, LONGEST_QUERY_BYTES, parseMessage } from './message.ts'
+import type { DnsQuery } from './message.ts'
+import { resolve } from './resolver.ts'
 import type { DnsOptions, DnsView } from './resolver.ts'
 import type { DnsTransport, UpstreamDns } from './upstream.ts'
 
@@ -21,13 +21,10 @@ export interface DnsServerOptions extends DnsOptions {
   onQuery(what: 'answered' | 'forwarded' | 'failed'): void
 }
 
-const SMALLEST_MESSAGE_BYTES = 12
-const LARGEST_UDP_QUERY_BYTES = 4096
-const PLAIN_UDP_ANSWER_BYTES = 512 // RFC 1035 §4.2.1, unless the query has EDNS
-const LARGEST_UDP_ANSWER_BYTES = 1232 // fits every path without fragments
 const MOST_TCP_CONNECTIONS = 64
 const TCP_IDLE_MS = 10_000
-const TRUNCATED = 0x0200
+/** Queries of one pod that wait for the cluster's name servers: a pod must not use up what all pods of the node share. */
+const MOST_FORWARDED = 256
 
 /** Answers on the given sockets until disposed; it owns them. */
 export class DnsServer implements Disposable {
@@ -35,6 +32,8 @@ export class DnsServer implements Disposable {
   readonly #datagrams: readonly DatagramSocket[]
   readonly #listeners: readonly net.Server[]
   readonly #connections = new Set<net.Socket>()
+  #forwarded = 0
+  #isOpen = true
 
   constructor(
     options: DnsServerOptions,
@@ -44,17 +43,14 @@ export class DnsServer implements Disposable {
     this.#datagrams = sockets.datagrams
     this.#listeners = sockets.listeners
     for (const socket of sockets.datagrams) {
-      socket.on('message', (message, from) => {
-        void this.#answer(message, 'udp').then((answer) => {
-          if (answer !== undefined) socket.send(answer, from.port, from.address, () => undefined) // the asker may be gone
-        })
-      })
+      socket.on('message', (message, from) => void this.#answerDatagram(socket, message, from))
       socket.on('error', () => undefined) // ICMP errors of askers that are gone
     }
     for (const listener of sockets.listeners) listener.on('connection', (connection) => this.#serve(connection))
   }
 
   [Symbol.dispose](): void {
+    this.#isOpen = false
     for (const socket of this.#datagrams) socket.close()
     for (const listener of this.#listeners) listener.close()
     for (const connection of this.#connections) connection.destroy()
@@ -66,65 +62,61 @@ export class DnsServer implements Disposable {
     connection.on('close', () => this.#connections.delete(connection))
     connection.on('error', () => connection.destroy())
     connection.setTimeout(TCP_IDLE_MS, () => connection.destroy())
-    let received = Buffer.alloc(0)
+    let received: Buffer = Buffer.alloc(0)
     connection.on('data', (chunk: Buffer) => {
-      received = Buffer.concat([received, chunk])
+      received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
       if (received.length < 2) return
       const length = received.readUInt16BE(0)
-      if (length < SMALLEST_MESSAGE_BYTES || length > LARGEST_UDP_QUERY_BYTES) return void connection.destroy()
+      if (length < HEADER_BYTES || length > LONGEST_QUERY_BYTES) return void connection.destroy()
       if (received.length < length + 2) return
       const query = received.subarray(2, length + 2)
-      received = received.subarray(length + 2)
+      const rest = received.subarray(length + 2)
+      received = Buffer.alloc(0)
       connection.pause() // one query at a time: answers keep their order and nothing piles up
       void this.#answer(query, 'tcp').then((answer) => {
+        if (connection.destroyed) return
         if (answer !== undefined) connection.write(framed(answer))
+        if (rest.length > 0) connection.unshift(rest)
         connection.resume()
-        if (received.length > 0) connection.unshift(received)
-        received = Buffer.alloc(0)
       })
     })
   }
 
-  /** @returns the answer, or undefined when the message deserves none (not a query, or not DNS at all) */
+  async #answerDatagram(socket: DatagramSocket, message: Buffer, from: RemoteInfo): Promise<void> {
+    if (from.port === 0) return // forged: nobody can be answered there
+    const answer = await this.#answer(message, 'udp')
+    if (answer !== undefined && this.#isOpen) socket.send(answer, from.port, from.address, () => undefined) // the asker may be gone
+  }
+
+  /** @returns the answer, or undefined when the message deserves none (a response, or not DNS at all). Never rejects. */
   async #answer(message: Buffer, transport: DnsTransport): Promise<Buffer | undefined> {
-    const query = parse(message)
-    if (query === undefined) return undefined
-    const [question, ...more] = query.questions ?? []
-    if (question === undefined || more.length > 0) return encode(reply(query, 'FORMERR', []), query, transport)
+    const parsed = parseMessage(message)
+    if (parsed.kind === 'ignore') return undefined
+    if (parsed.kind === 'refuse') return errorReply(message, parsed.code, parsed.questionEnd)
+    const { query } = parsed
     const client = this.#options.client()
-    if (client === undefined) return encode(reply(query, 'SERVFAIL', []), query, transport)
-    const resolution = resolve(question, client, this.#options.view, this.#options)
-    if (resolution.kind === 'answer') {
+    if (client === undefined) return errorReply(message, 'SERVFAIL', query.questionEnd)
+    const { question } = query
+    const resolution = question === undefined ? undefined : resolve(question, client, this.#options.view, this.#options)
+    if (question !== undefined && resolution?.kind === 'answer') {
       this.#options.onQuery('answered')
-      return encode(reply(query, 'NOERROR', resolution.answers), query, transport)
+      return answerReply(query, question, resolution.answers, transport)
     }
+    return this.#forward(query, transport)
+  }
+
+  async #forward(query: DnsQuery, transport: DnsTransport): Promise<Buffer> {
     this.#options.onQuery('forwarded')
-    const answer = await this.#options.upstream.ask(message, transport)
+    let answer: Buffer | undefined
+    if (this.#forwarded < MOST_FORWARDED) {
+      this.#forwarded++
+      answer = await this.#options.upstream.ask(query.message, transport)
+      this.#forwarded--
+    }
     if (answer !== undefined) return answer
     this.#options.onQuery('failed')
-    return encode(reply(query, 'SERVFAIL', []), query, transport)
+    return errorReply(query.message, 'SERVFAIL', query.questionEnd)
   }
-}
-
-function parse(message: Buffer): Packet | undefined {
-  if (message.length < SMALLEST_MESSAGE_BYTES || message.length > LARGEST_UDP_QUERY_BYTES) return undefined
-  try {
-    const packet = dnsPacket.decode(message)
-    return packet.type === 'query' ? packet : undefined
-  } catch (error) {
-    // The library throws RangeError and Error for malformed bytes; anything else is a fault of ours.
-    if (error instanceof Error) return undefined
-    throw error
-  }
-}
-
-function encode(packet: Packet, query: Packet, transport: DnsTransport): Buffer {
-  const whole = dnsPacket.encode(packet)
-  const edns = query.additionals?.find((record) => record.type === 'OPT')
-  const claimed = edns !== undefined && 'udpPayloadSize' in edns ? Number(edns.udpPayloadSize) : PLAIN_UDP_ANSWER_BYTES
-  const limit = Math.max(PLAIN_UDP_ANSWER_BYTES, Math.min(claimed, LARGEST_UDP_ANSWER_BYTES))
-  if (transport === 'tcp' || whole.length <= limit) return whole
-  return dnsPacket.encode({ ...packet, flags: (packet.flags ?? 0) | TRUNCATED, answers: [] })
 }
 
 function framed(message: Buffer): Buffer {

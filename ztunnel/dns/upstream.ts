@@ -2,22 +2,45 @@
 // so that port and id are both unpredictable. Follows RFC 5452 §9.
 import { randomInt } from 'node:crypto'
 import { createSocket } from 'node:dgram'
+import type { Socket as DatagramSocket } from 'node:dgram'
 import net from 'node:net'
 import type { Clock } from '../../kit/clock.ts'
 import type { Endpoint } from '../../model/address.ts'
 import { isIpv6 } from '../../model/address.ts'
+import { endOfName, HEADER_BYTES } from './message.ts'
 
 /** How a query came, and so how it is passed on. */
 export type DnsTransport = 'udp' | 'tcp'
+
+/** Makes the sockets to the cluster's name servers: never in a pod's namespace, where policy and capture would apply. */
+export interface UpstreamSockets {
+  /** Unbound. */
+  udp(server: Endpoint): DatagramSocket
+  /** Connecting or connected. */
+  tcp(server: Endpoint): net.Socket
+}
+
+const OWN_NAMESPACE: UpstreamSockets = {
+  udp: (server) => createSocket(isIpv6(server.ip) ? 'udp6' : 'udp4'),
+  tcp: (server) => net.connect({ host: server.ip, port: server.port }),
+}
 
 /** Asks the servers in turn. Bounded: more than `mostPending` open queries are refused. */
 export class UpstreamDns {
   readonly #servers: readonly Endpoint[]
   readonly #clock: Clock
   readonly #mostPending: number
+  readonly #sockets: UpstreamSockets
   #pending = 0
 
-  constructor(options: { readonly servers: readonly Endpoint[]; readonly clock: Clock; readonly mostPending?: number }) {
+  /** @param options.sockets default: sockets of the calling thread's own network namespace, which is ztunnel's */
+  constructor(options: {
+    readonly servers: readonly Endpoint[]
+    readonly clock: Clock
+    readonly mostPending?: number
+    readonly sockets?: UpstreamSockets
+  }) {
+    this.#sockets = options.sockets ?? OWN_NAMESPACE
     this.#servers = options.servers
     this.#clock = options.clock
     this.#mostPending = options.mostPending ?? 1000
@@ -47,7 +70,7 @@ export class UpstreamDns {
     sent.writeUInt16BE(randomInt(0x10000), 0)
     const deadline = Promise.withResolvers<undefined>()
     using _timer = this.#clock.after(UPSTREAM_TIMEOUT_MS, () => deadline.resolve(undefined))
-    const exchange = transport === 'udp' ? overUdp(server, sent) : overTcp(server, sent)
+    const exchange = transport === 'udp' ? overUdp(this.#sockets.udp(server), server, sent) : overTcp(this.#sockets.tcp(server), sent)
     const answer = await Promise.race([exchange.answer, deadline.promise])
     exchange.close()
     if (answer === undefined) return undefined
@@ -59,25 +82,24 @@ export class UpstreamDns {
 
 const UPSTREAM_TIMEOUT_MS = 2_000 // resolvers of libc try again after 5 s
 const LARGEST_TCP_MESSAGE_BYTES = 65_535
-const QUESTION_START = 12
 
 interface Exchange {
   readonly answer: Promise<Buffer | undefined>
   close(): void
 }
 
-function overUdp(server: Endpoint, query: Buffer): Exchange {
+function overUdp(socket: DatagramSocket, server: Endpoint, query: Buffer): Exchange {
   const { promise: answer, resolve } = Promise.withResolvers<Buffer | undefined>()
-  const socket = createSocket(isIpv6(server.ip) ? 'udp6' : 'udp4')
   let isOpen = true
   socket.on('error', () => resolve(undefined)) // unreachable: the next server is asked
   socket.on('message', (message) => {
     if (isAnswerTo(query, message)) resolve(message)
   })
-  // Connected: the kernel drops what does not come from the server.
-  socket.connect(server.port, server.ip, () => {
+  // Connected: the kernel drops what does not come from the server. By event: a callback would also get the errors.
+  socket.once('connect', () => {
     if (isOpen) socket.send(query)
   })
+  socket.connect(server.port, server.ip)
   return {
     answer,
     close: () => {
@@ -87,9 +109,8 @@ function overUdp(server: Endpoint, query: Buffer): Exchange {
   }
 }
 
-function overTcp(server: Endpoint, query: Buffer): Exchange {
+function overTcp(socket: net.Socket, query: Buffer): Exchange {
   const { promise: answer, resolve } = Promise.withResolvers<Buffer | undefined>()
-  const socket = net.connect({ host: server.ip, port: server.port })
   let received = Buffer.alloc(0)
   socket.on('error', () => resolve(undefined))
   socket.on('close', () => resolve(undefined))
@@ -106,16 +127,10 @@ function overTcp(server: Endpoint, query: Buffer): Exchange {
   return { answer, close: () => void socket.destroy() }
 }
 
-/** Same id, a response, and the same question bytes as far as the name goes. */
+/** Same id, a response, and the same question byte for byte. */
 function isAnswerTo(query: Buffer, answer: Buffer): boolean {
-  if (answer.length < QUESTION_START || (answer.readUInt8(2) & 0x80) === 0 || answer.readUInt16BE(0) !== query.readUInt16BE(0)) return false
-  const end = questionEnd(query)
-  return answer.subarray(QUESTION_START, end).equals(query.subarray(QUESTION_START, end))
-}
-
-/** End of the first question's name; the query was parsed before, so it is sound. */
-function questionEnd(query: Buffer): number {
-  let at = QUESTION_START
-  for (let length = query[at] ?? 0; length !== 0 && at < query.length; length = query[at] ?? 0) at += length + 1
-  return at + 1
+  if (answer.length < HEADER_BYTES || (answer.readUInt8(2) & 0x80) === 0 || answer.readUInt16BE(0) !== query.readUInt16BE(0)) return false
+  const nameEnd = endOfName(query)
+  const end = nameEnd === undefined ? query.length : nameEnd + 4 // type and class
+  return answer.subarray(HEADER_BYTES, end).equals(query.subarray(HEADER_BYTES, end))
 }

@@ -13,6 +13,7 @@ const SERVICES: Service[] = [
   serviceOf('both', ['10.96.0.7', 'fd00:10:96::7']),
   serviceOf('db', []),
   serviceOf('out', ['240.0.0.1'], { hostname: 'api.example.com' }),
+  serviceOf('net', ['192.168.0.0/16'], { hostname: 'net.example' }),
   serviceOf('wild', ['240.0.0.2'], { hostname: '*.wild.example' }),
 ]
 const ENDPOINTS: Workload[] = ['10.244.1.2', '10.244.2.2'].map((address, i) =>
@@ -38,6 +39,7 @@ const ROWS: { name: string; ask: string; type?: 'A' | 'AAAA' | 'SRV'; want: stri
     ask: 'api.example.com.shop.svc.cluster.local',
     want: 'CNAME api.example.com 240.0.0.1',
   },
+  { name: 'a block is no address', ask: 'net.example', want: '' },
   { name: 'a wildcard', ask: 'a.b.wild.example', want: '240.0.0.2' },
   { name: 'the wildcard does not cover its own domain', ask: 'wild.example', want: 'forward' },
   { name: 'an unknown name', ask: 'nobody.example.org', want: 'forward' },
