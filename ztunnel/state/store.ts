@@ -10,6 +10,7 @@ import { serviceKeyOf } from '../../model/service.ts'
 import type { Service } from '../../model/service.ts'
 import type { ServiceKey, Workload } from '../../model/workload.ts'
 import { anyBlockContains } from '../../policy/cidr.ts'
+import { Sharing } from './share.ts'
 import { VipIndex } from './vip-index.ts'
 
 /** New or changed values, and the names of removed ones (uid, `namespace/hostname`, `namespace/name`). */
@@ -26,9 +27,10 @@ export interface StateChange {
   readonly networks?: readonly Cidr[]
 }
 
-/** The mesh as one thread sees it. Lookups return the stored values, which nobody may change. */
+/** The mesh as one thread sees it. Lookups return the stored values: equal to those given, and nobody may change them. */
 export class MeshState {
   readonly #clock: Clock
+  readonly #sharing = new Sharing()
   readonly #workloads = new Map<string, Workload>()
   /** `network/ip` -> workloads with that address, last described first; host-network workloads are not here. */
   readonly #byAddress = new Map<string, Workload[]>()
@@ -131,8 +133,9 @@ export class MeshState {
     return { workloads: [...this.#workloads.values()], services: [...this.#services.values()], policies: [...this.#policies.values()] }
   }
 
-  #putWorkload(workload: Workload): void {
-    this.#removeWorkload(workload.uid)
+  #putWorkload(from: Workload): void {
+    this.#removeWorkload(from.uid)
+    const workload = this.#sharing.workload(from)
     this.#workloads.set(workload.uid, workload)
     for (const key of addressKeys(workload)) this.#byAddress.set(key, [workload, ...(this.#byAddress.get(key) ?? [])])
     for (const service of workload.services.keys()) getOrMake(this.#endpoints, service).set(workload.uid, workload)
