@@ -1,0 +1,158 @@
+// The mesh against its peers in one run: raw TCP, our ztunnel pair, and Istio's ztunnel pair when ZTUNNEL=PATH is given.
+// Same pods, same links, same kernel programs; the contenders take turns, and the medians' ratios are what counts.
+//   npm run bench [-- --rounds N] [--seconds N] [--only throughput,latency,connections]
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { deployedPod, type TestMesh, testMesh, type TestPod } from '../test/support/mesh.ts'
+import { cpuSeconds, median, pssMiB, table } from './measure.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const ECHO_PORT = 7000
+const IPERF_PORT = 5201
+const PEER = join(ROOT, 'bench/peer.ts')
+
+interface Contender {
+  readonly name: 'raw' | 'weft' | 'ztunnel'
+  readonly client: TestPod
+  readonly server: TestPod
+  /** Processes whose CPU time counts: both proxies. */
+  readonly pids: readonly number[]
+}
+
+/** One measurement of one contender; keys become columns. */
+type Sample = Readonly<Record<string, number>>
+
+interface Options {
+  readonly rounds: number
+  readonly seconds: number
+  readonly only: readonly string[]
+}
+
+const QUESTIONS: Readonly<Record<string, (contender: Contender, seconds: number) => Promise<Sample>>> = {
+  throughput: async (contender, seconds) => ({
+    ...(await iperf(contender, 'gbit 1 stream', seconds, ['-P', '1'])),
+    ...(await iperf(contender, 'gbit 1 stream back', seconds, ['-P', '1', '-R'])),
+    ...(await iperf(contender, 'gbit 8 streams', seconds, ['-P', '8'])),
+    ...(await iperf(contender, 'gbit 8 streams back', seconds, ['-P', '8', '-R'])),
+  }),
+  latency: async (contender, seconds) => {
+    const { p50, p99, p999 } = await peer(contender, ['ping', contender.server.ip, String(ECHO_PORT), '1024', String(seconds)])
+    return { 'p50 us': p50 ?? Number.NaN, 'p99 us': p99 ?? Number.NaN, 'p99.9 us': p999 ?? Number.NaN }
+  },
+  connections: async (contender, seconds) => {
+    const before = cpuSeconds(contender.pids)
+    const { perSecond = Number.NaN } = await peer(contender, ['connect', contender.server.ip, String(ECHO_PORT), String(seconds)])
+    const cpu = cpuSeconds(contender.pids) - before
+    return { 'connections/s': perSecond, 'cpu ms/connection': (cpu * 1000) / (perSecond * (seconds + 1)) }
+  },
+}
+
+async function main(options: Options): Promise<void> {
+  await using ours = await testMesh({ objects: objects(), name: `bench-weft-${process.pid}`, timeoutMs: 60_000 })
+  const contenders = [await contender('raw', ours, 'plain', []), await contender('weft', ours, 'meshed', proxyPids(ours))]
+  const path = process.env.ZTUNNEL
+  await using stock =
+    path === undefined
+      ? undefined
+      : await testMesh({
+          objects: objects(),
+          name: `bench-stock-${process.pid}`,
+          stockZtunnel: { path, nodes: ['node-1', 'node-2'] },
+          timeoutMs: 60_000,
+        })
+  if (stock !== undefined) contenders.push(await contender('ztunnel', stock, 'meshed', proxyPids(stock)))
+  else process.stderr.write('ZTUNNEL is not set: no stock ztunnel in this run\n')
+  const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]))
+  for (let round = 1; round <= options.rounds; round++) {
+    // Forth and back, so that a drift of the machine's speed meets everybody.
+    for (const each of round % 2 === 1 ? contenders : contenders.toReversed()) {
+      process.stderr.write(`round ${round} of ${options.rounds}: ${each.name}\n`)
+      let sample: Sample = {}
+      for (const question of options.only) sample = { ...sample, ...(await QUESTIONS[question]?.(each, options.seconds)) }
+      samples.get(each.name)?.push(sample)
+    }
+  }
+  report(contenders, samples)
+}
+
+function objects(): object[] {
+  const namespace = (name: string, labels: Record<string, string>): object => ({
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name, labels },
+  })
+  const account = (name: string, of: string): object => ({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace: of } })
+  const echo = ['sh', '-c', `iperf3 -s -p ${IPERF_PORT} >/dev/null & exec ${process.execPath} ${PEER} echo 0.0.0.0 ${ECHO_PORT}`]
+  const pods = (of: string): object[] => [
+    account('client', of),
+    account('server', of),
+    deployedPod(of, 'client', 'node-1', ['sleep', '86400']),
+    deployedPod(of, 'server', 'node-2', echo, { readinessProbe: { tcpSocket: { port: ECHO_PORT }, periodSeconds: 1 } }),
+  ]
+  return [namespace('plain', {}), namespace('meshed', { 'istio.io/dataplane-mode': 'ambient' }), ...pods('plain'), ...pods('meshed')]
+}
+
+async function contender(name: Contender['name'], mesh: TestMesh, namespace: string, pids: readonly number[]): Promise<Contender> {
+  return { name, client: await mesh.pod(`${namespace}/client`), server: await mesh.pod(`${namespace}/server`), pids }
+}
+
+function proxyPids(mesh: TestMesh): number[] {
+  return mesh.mesh.supervisor
+    .states()
+    .filter(({ name }) => name.startsWith('ztunnel'))
+    .flatMap(({ pid }) => (pid === undefined ? [] : [pid]))
+}
+
+async function iperf({ client, server, pids }: Contender, name: string, seconds: number, more: readonly string[]): Promise<Sample> {
+  const before = cpuSeconds(pids)
+  const command = ['iperf3', '-c', server.ip, '-p', String(IPERF_PORT), '-t', String(seconds), '-O', '1', '-J', ...more]
+  const { stdout, stderr } = await client.exec(command, { timeoutMs: (seconds + 15) * 1000 })
+  const cpu = cpuSeconds(pids) - before
+  const result = JSON.parse(stdout) as { error?: string; end: { sum_received: { bits_per_second: number; bytes: number } } }
+  if (result.error !== undefined) throw new Error(`iperf3: ${result.error} ${stderr}`)
+  const { bits_per_second: bits, bytes } = result.end.sum_received
+  // The warm-up second is not in `bytes`, but in the CPU time: scaled.
+  const share = seconds / (seconds + 1)
+  return { [name]: bits / 1e9, ...(pids.length === 0 ? {} : { [`cpu s/GB ${name.slice(5)}`]: (cpu * share) / (bytes / 1e9) }) }
+}
+
+async function peer({ client }: Contender, args: readonly string[]): Promise<Partial<Record<string, number>>> {
+  const { stdout, stderr, status } = await client.exec([process.execPath, PEER, ...args], { timeoutMs: 60_000 })
+  if (status !== 0) throw new Error(`peer ${args[0]}: ${stderr}`)
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as Partial<Record<string, number>>
+}
+
+function report(contenders: readonly Contender[], samples: ReadonlyMap<string, readonly Sample[]>): void {
+  const keys = [...new Set([...samples.values()].flat().flatMap((sample) => Object.keys(sample)))]
+  const value = (name: string, key: string): number => median((samples.get(name) ?? []).map((sample) => sample[key] ?? Number.NaN))
+  const names = contenders.map(({ name }) => name)
+  const hasStock = names.includes('ztunnel')
+  const rows = keys.map((key) => [
+    key,
+    ...names.map((name) => value(name, key).toPrecision(3)),
+    ...(hasStock ? [(value('weft', key) / value('ztunnel', key)).toFixed(2)] : []),
+  ])
+  rows.push([
+    'PSS of a proxy, MiB',
+    ...contenders.map(({ pids }) => (pids.length === 0 ? '-' : median(pids.map(pssMiB)).toFixed(0))),
+    ...(hasStock ? [''] : []),
+  ])
+  process.stdout.write(`${table(['', ...names, ...(hasStock ? ['weft/ztunnel'] : [])], rows)}\n`)
+  process.stdout.write(`${readFileSync('/proc/loadavg', 'utf8').trim()}; ${JSON.stringify(Object.fromEntries(samples))}\n`)
+}
+
+function parse(args: readonly string[]): Options {
+  const value = (flag: string, standard: string): string => args[args.indexOf(flag) + 1] ?? standard
+  const has = (flag: string): boolean => args.includes(flag)
+  const only = (has('--only') ? value('--only', '') : Object.keys(QUESTIONS).join(',')).split(',')
+  const unknown = only.find((question) => QUESTIONS[question] === undefined)
+  if (unknown !== undefined)
+    throw new Error(`--only: there is no question ${JSON.stringify(unknown)}; there are ${Object.keys(QUESTIONS).join(', ')}`)
+  const rounds = Number(has('--rounds') ? value('--rounds', '') : 3)
+  const seconds = Number(has('--seconds') ? value('--seconds', '') : 4)
+  if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(seconds) || seconds < 1)
+    throw new Error('--rounds and --seconds take whole numbers from 1')
+  return { rounds, seconds, only }
+}
+
+if (import.meta.main) await main(parse(process.argv.slice(2)))
