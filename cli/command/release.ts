@@ -47,7 +47,7 @@ async function release(flags: ReleaseFlags): Promise<void> {
   const chosen = flags.node === undefined ? all : all.filter((node) => node.name === flags.node)
   if (chosen.length === 0) throw objectFailure('NOT_FOUND', { node: flags.node })
   for (const sentence of await carryOut(mesh, chosen, flags)) print(sentence)
-  if (flags.resume !== true) printNote('released pods are NOT protected by the mesh; take it back with: weft release --resume')
+  if (flags.resume !== true) printNote('released pods are NOT protected by the mesh; weft status says how to take it back')
 }
 
 async function carryOut(mesh: MeshLayout, nodes: readonly NodeLayout[], flags: ReleaseFlags): Promise<string[]> {

@@ -23,7 +23,8 @@ export function registerStatus(program: Command, defaultName: string): void {
         status = (await client.read('/status')) as MeshStatus
       } catch (error) {
         // `up` is dead; what was released is a file.
-        if (codeOf(error) === 'API_UNREACHABLE') for (const line of releaseLines(readReleases(meshLayout(flags.name)))) printNote(line)
+        if (codeOf(error) === 'API_UNREACHABLE')
+          for (const line of releaseLines(readReleases(meshLayout(flags.name)), flags.name)) printNote(line)
         throw error
       }
       print(format === 'table' ? formatStatus(status) : formatValue(status, format))
@@ -60,7 +61,7 @@ export function formatStatus(status: MeshStatus): string {
     `${event.message}${event.count > 1 ? ` (${event.count}×)` : ''}`,
   ])
   return [
-    ...releaseLines(status.released),
+    ...releaseLines(status.released, status.name),
     `mesh ${status.name}: ${status.isReady ? 'ready' : 'NOT ready'}${status.hasMesh ? '' : ' (no proxies)'}`,
     '',
     formatTable(
@@ -75,13 +76,12 @@ export function formatStatus(status: MeshStatus): string {
   ].join('\n')
 }
 
-function releaseLines(marks: readonly ReleaseMark[]): string[] {
+function releaseLines(marks: readonly ReleaseMark[], name: string): string[] {
   if (marks.length === 0) return []
-  const lines = marks.map((mark) => `!! ${mark.node === undefined ? `namespace ${mark.namespace}` : `node ${mark.node}`} since ${mark.at}`)
-  return [
-    '!!!!!! RELEASED: these pods are NOT protected by the mesh, their traffic is plaintext',
-    ...lines,
-    '!! take it back with: weft release --resume',
-    '',
-  ]
+  const lines = marks.map((mark) => {
+    const what = mark.node === undefined ? `namespace ${mark.namespace}` : `node ${mark.node}`
+    const flag = mark.node === undefined ? `-n ${mark.namespace}` : `--node ${mark.node}`
+    return `!! ${what} since ${mark.at}; take it back with: weft release --resume ${flag} --name ${name}`
+  })
+  return ['!!!!!! RELEASED: these pods are NOT protected by the mesh, their traffic is plaintext', ...lines, '']
 }
