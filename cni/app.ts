@@ -1,15 +1,11 @@
 // The agent put together: kernel state, ZDS server, plugin socket, informer, repair. Start order: what runs already is
 // taken over before anybody may connect; labels are looked at once all objects are known. Stop leaves the kernel as it is.
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Clock, Timer } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { Readiness } from '../kit/ready.ts'
-import { cgroupId, cgroupOfPid, makeCgroup } from '../linux/cgroup.ts'
-import { deviceIndex } from '../linux/device.ts'
+import { cgroupId, makeCgroup } from '../linux/cgroup.ts'
 import { raiseFileLimit } from '../linux/limits.ts'
-import { type Netns, netnsCookie, openNetns } from '../linux/netns.ts'
 import type { EndpointSlice, MeshObject, Namespace, Pod, Service } from '../model/object.ts'
 import { ObjectClient } from '../objects/client.ts'
 import { type Informer, informer } from '../objects/informer.ts'
@@ -18,16 +14,16 @@ import { Agent } from './agent.ts'
 import { cniFailure } from './errors.ts'
 import { AgentMetrics } from './metrics.ts'
 import { AgentDatapath } from './node-datapath.ts'
-import { PodFiles, type PodPlace } from './pods.ts'
+import { placeOf } from './place.ts'
+import { PodFiles } from './pods.ts'
 import { Publisher } from './publish.ts'
 import { reconcile } from './repair.ts'
 import type { PluginRequest } from './request.ts'
-import { BYPASS_INBOUND_ANNOTATION } from './rules.ts'
 import { type Door, serveMonitoring, servePlugin } from './server.ts'
 import { vipServices } from './services.ts'
 import type { AgentSettings } from './settings.ts'
 import { Steps } from './steps.ts'
-import { type CgroupView, Ztunnels } from './ztunnels.ts'
+import { CGROUPS, Ztunnels } from './ztunnels.ts'
 
 const KINDS = ['namespaces', 'pods', 'services', 'endpointslices']
 /** Bursts of slices (a rollout) are written at once. */
@@ -65,18 +61,7 @@ export class AgentApp {
       capturesDns: settings.isDnsRequired,
       log: log.scope('bpf'),
     })
-    this.#ztunnels = new Ztunnels({
-      datapath: this.#datapath,
-      cgroups: CGROUPS,
-      ztunnelCgroup: settings.ztunnelCgroup,
-      log: log.scope('zds'),
-      clock,
-      onRefused: () => this.#metrics.zdsRefused(),
-      onLost: (uid, error) => this.#agent.podLost(uid, error),
-      onChange: (isConnected) => {
-        if (isConnected) this.#agent.retryAll()
-      },
-    })
+    this.#ztunnels = this.#makeZtunnels(this.#datapath)
     const publisher = new Publisher({
       client: this.#client,
       node: settings.node,
@@ -138,6 +123,22 @@ export class AgentApp {
     await this.#zds?.close()
     this.#client[Symbol.dispose]()
     this.#datapath[Symbol.dispose]()
+  }
+
+  #makeZtunnels(datapath: AgentDatapath): Ztunnels {
+    const { ztunnelCgroup } = this.#settings
+    return new Ztunnels({
+      datapath,
+      cgroups: CGROUPS,
+      ztunnelCgroup,
+      log: this.#log.scope('zds'),
+      clock: this.#clock,
+      onRefused: () => this.#metrics.zdsRefused(),
+      onLost: (uid, error) => this.#agent.podLost(uid, error),
+      onChange: (isConnected) => {
+        if (isConnected) this.#agent.retryAll()
+      },
+    })
   }
 
   async #open(): Promise<void> {
@@ -286,49 +287,6 @@ export class AgentApp {
       ...(failure === undefined ? {} : { failure: messageOf(failure), code: codeOf(failure) }),
     }))
   }
-}
-
-/** @throws MeshError NETNS_GONE, BAD_REQUEST */
-function placeOf(given: Pick<PluginRequest, 'netns' | 'ips' | 'hostInterface'> & { readonly pod: Pod }): PodPlace {
-  const { pod, ips, hostInterface } = given
-  const { uid = '', namespace = '', name, annotations } = pod.metadata
-  const hostIfindex = hostInterface === undefined ? 0 : deviceIndex(hostInterface)
-  if (hostInterface !== undefined && hostIfindex === 0)
-    throw cniFailure('BAD_REQUEST', { reason: `HostInterface: no device ${hostInterface}` })
-  return {
-    uid,
-    namespace,
-    name,
-    serviceAccount: pod.spec?.serviceAccountName ?? 'default',
-    ...namespaceOf(given.netns),
-    ips,
-    hostIfindex,
-    bypassesInbound: annotations?.[BYPASS_INBOUND_ANNOTATION] === 'true',
-  }
-}
-
-function namespaceOf(path: string): Pick<PodPlace, 'netns' | 'netnsInode' | 'cookie'> {
-  let opened: Netns
-  try {
-    opened = openNetns(path)
-  } catch (cause) {
-    throw cniFailure('NETNS_GONE', { netns: path }, cause)
-  }
-  using netns = opened
-  return { netns: path, netnsInode: netns.inode, cookie: netnsCookie(netns.fd) }
-}
-
-const CGROUPS: CgroupView = {
-  ofPid: cgroupOfPid,
-  idOf: cgroupId,
-  isPopulated(path) {
-    try {
-      return /^populated 1$/m.test(readFileSync(join(path, 'cgroup.events'), 'utf8'))
-    } catch (error) {
-      if (['ENOENT', 'ENODEV'].includes(codeOf(error))) return false
-      throw error
-    }
-  },
 }
 
 function ifMissing<T>(error: unknown): T | undefined {

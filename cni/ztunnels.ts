@@ -1,9 +1,12 @@
 // The ztunnels of this node: who may be one, what they are told, and which cgroups are the proxy's in the kernel.
 // New pods go to the newest connection, removals to all (a rollout has two); each new connection gets a snapshot.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { NodeDatapath } from '../bpf/datapath.ts'
 import { type Clock, pause } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
+import { cgroupId, cgroupOfPid } from '../linux/cgroup.ts'
 import type { ZdsConnection } from '../zds/server.ts'
 import { cniFailure } from './errors.ts'
 import { isGone, openPodNetns, type PodPlace } from './pods.ts'
@@ -18,6 +21,20 @@ export interface CgroupView {
   idOf(path: string): bigint
   /** Whether a process is in the group; false when the group is gone. */
   isPopulated(path: string): boolean
+}
+
+/** The real cgroup tree. */
+export const CGROUPS: CgroupView = {
+  ofPid: cgroupOfPid,
+  idOf: cgroupId,
+  isPopulated(path) {
+    try {
+      return /^populated 1$/m.test(readFileSync(join(path, 'cgroup.events'), 'utf8'))
+    } catch (error) {
+      if (['ENOENT', 'ENODEV'].includes(codeOf(error))) return false
+      throw error
+    }
+  },
 }
 
 /** What the constructor takes. */

@@ -37,20 +37,7 @@ class Bench {
   constructor(directory: string) {
     this.directory = directory
     const files = new PodFiles(join(directory, 'cni'), silentLog)
-    const client = {
-      patch: async (_kind: string, _ns: string | undefined, _name: string, patch: object): Promise<MeshObject> => {
-        if (this.isApiDown) throw new Error('API_UNREACHABLE')
-        this.annotation = (patch as Pod).metadata.annotations?.['ambient.istio.io/redirection'] as string | null
-        this.log.push(`annotate ${this.annotation}`)
-        if (this.annotation === 'enabled') assert.ok(this.kernel.has('guard'), 'published without guard')
-        return pod({})
-      },
-      apply: async (event: object): Promise<MeshObject> => {
-        this.events.push(event as MeshObject)
-        return pod({})
-      },
-    }
-    const publisher = new Publisher({ client, node: 'node-1', log: silentLog, clock: this.clock, uidOf: () => 'u1' })
+    const publisher = new Publisher({ client: this.#client(), node: 'node-1', log: silentLog, clock: this.clock, uidOf: () => 'u1' })
     const ztunnels = {
       add: async () => {
         this.log.push('add')
@@ -113,6 +100,22 @@ class Bench {
 
   async settled(): Promise<void> {
     for (let i = 0; i < 30; i++) await settle()
+  }
+
+  #client() {
+    return {
+      patch: async (_kind: string, _ns: string | undefined, _name: string, patch: object): Promise<MeshObject> => {
+        if (this.isApiDown) throw new Error('API_UNREACHABLE')
+        this.annotation = (patch as Pod).metadata.annotations?.['ambient.istio.io/redirection'] as string | null
+        this.log.push(`annotate ${this.annotation}`)
+        if (this.annotation === 'enabled') assert.ok(this.kernel.has('guard'), 'published without guard')
+        return pod({})
+      },
+      apply: async (event: object): Promise<MeshObject> => {
+        this.events.push(event as MeshObject)
+        return pod({})
+      },
+    }
   }
 
   #datapath() {
