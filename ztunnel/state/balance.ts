@@ -3,8 +3,8 @@
 import { isIpv6 } from '../../model/address.ts'
 import type { IpAddress } from '../../model/address.ts'
 import { serviceKeyOf } from '../../model/service.ts'
-import type { LoadBalancing, RoutingScope, Service } from '../../model/service.ts'
-import type { Workload, WorkloadEndpoint } from '../../model/workload.ts'
+import type { LoadBalancing, RoutingScope, Service, ServicePort } from '../../model/service.ts'
+import type { ServiceKey, Workload, WorkloadEndpoint } from '../../model/workload.ts'
 
 /**
  * @param endpoints every workload that backs the service
@@ -22,37 +22,46 @@ export function chooseEndpoint(
   const servicePort = service.ports.find((candidate) => candidate.servicePort === port)
   if (servicePort === undefined) return undefined
   const key = serviceKeyOf(service)
-  const candidates: { workload: Workload; port: number }[] = []
-  for (const workload of endpoints) {
-    if (workload.health === 'UNHEALTHY' && service.loadBalancing?.allowsUnhealthy !== true) continue
-    const own = workload.services.get(key)?.find((pair) => pair.servicePort === port)?.targetPort
-    const target = own === undefined || own === 0 ? servicePort.targetPort : own
-    const hasPort = own !== undefined && target !== 0
-    if (hasPort && addressFor(workload, service, source) !== undefined) candidates.push({ workload, port: target })
-  }
+  const takesUnhealthy = service.loadBalancing?.allowsUnhealthy === true
+  const candidates = endpoints.filter(
+    (workload) =>
+      (takesUnhealthy || workload.health === 'HEALTHY') &&
+      targetOf(workload, key, servicePort) !== 0 &&
+      workload.addresses.some((ip) => isOfFamily(ip, service)),
+  )
   const chosen = weighted(nearest(candidates, service.loadBalancing, source), random)
-  const ip = chosen === undefined ? undefined : addressFor(chosen.workload, service, source)
-  return chosen === undefined || ip === undefined ? undefined : { workload: chosen.workload, endpoint: { ip, port: chosen.port } }
+  if (chosen === undefined) return undefined
+  const ip = addressFor(chosen, service, source)
+  return ip === undefined ? undefined : { workload: chosen, endpoint: { ip, port: targetOf(chosen, key, servicePort) } }
+}
+
+/** The endpoint's own port behind the service's; 0 = it has none. */
+function targetOf(workload: Workload, key: ServiceKey, servicePort: ServicePort): number {
+  const own = workload.services.get(key)?.find((pair) => pair.servicePort === servicePort.servicePort)?.targetPort
+  return own === 0 ? servicePort.targetPort : (own ?? 0)
+}
+
+function isOfFamily(ip: IpAddress, service: Service): boolean {
+  if (service.ipFamilies === 'IPV4_ONLY') return !isIpv6(ip)
+  return service.ipFamilies !== 'IPV6_ONLY' || isIpv6(ip)
 }
 
 /** An address of a family that the service and the source use; the source's first family is preferred. */
 function addressFor(workload: Workload, service: Service, source: Workload): IpAddress | undefined {
-  const allowed = workload.addresses.filter((ip) =>
-    service.ipFamilies === 'IPV4_ONLY' ? !isIpv6(ip) : service.ipFamilies === 'IPV6_ONLY' ? isIpv6(ip) : true,
-  )
+  const allowed = workload.addresses.filter((ip) => isOfFamily(ip, service))
   const [first] = source.addresses
   return allowed.find((ip) => first === undefined || isIpv6(ip) === isIpv6(first)) ?? allowed[0]
 }
 
 /** STRICT: all scopes must be equal. FAILOVER: those with the longest common run of scopes, from the first on. */
-function nearest<T extends { workload: Workload }>(candidates: T[], balancing: LoadBalancing | undefined, source: Workload): T[] {
+function nearest(candidates: readonly Workload[], balancing: LoadBalancing | undefined, source: Workload): readonly Workload[] {
   const scopes = balancing?.routingPreference ?? []
   if (balancing === undefined || scopes.length === 0) return candidates
-  if (balancing.mode === 'STRICT') return candidates.filter(({ workload }) => rank(workload, scopes, source) === scopes.length)
+  if (balancing.mode === 'STRICT') return candidates.filter((workload) => rank(workload, scopes, source) === scopes.length)
   if (balancing.mode !== 'FAILOVER') return candidates
-  const ranked = candidates.map((candidate) => ({ candidate, rank: rank(candidate.workload, scopes, source) }))
-  const best = ranked.reduce((highest, entry) => Math.max(highest, entry.rank), 0)
-  return ranked.filter((entry) => entry.rank === best).map((entry) => entry.candidate)
+  const ranks = candidates.map((workload) => rank(workload, scopes, source))
+  const best = ranks.reduce((highest, one) => Math.max(highest, one), 0)
+  return candidates.filter((_, i) => ranks[i] === best)
 }
 
 function rank(workload: Workload, scopes: readonly RoutingScope[], source: Workload): number {
@@ -77,11 +86,13 @@ function scopeOf(workload: Workload, scope: RoutingScope): string {
   }
 }
 
-function weighted<T extends { workload: Workload }>(candidates: readonly T[], random: () => number): T | undefined {
-  let left = random() * candidates.reduce((sum, { workload }) => sum + workload.capacity, 0)
+function weighted(candidates: readonly Workload[], random: () => number): Workload | undefined {
+  let total = 0
+  for (const { capacity } of candidates) total += capacity
+  let left = random() * total
   for (const candidate of candidates) {
-    left -= candidate.workload.capacity
+    left -= candidate.capacity
     if (left < 0) return candidate
   }
-  return undefined
+  return undefined // no candidate, or none with weight
 }
