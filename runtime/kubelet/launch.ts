@@ -117,7 +117,7 @@ const KERNEL_MOUNTS: readonly string[] = [
   'mount -n -t tmpfs -o nosuid,nodev,mode=1777,size=256m tmpfs tmp',
   'mount -n -t proc -o nosuid,nodev,noexec proc proc',
   'mount -n -t sysfs -o ro,nosuid,nodev,noexec sysfs sys',
-  'mount -n -t tmpfs -o nosuid,mode=755,size=64k tmpfs dev',
+  'mount -n -t tmpfs -o nosuid,nodev,mode=755,size=64k tmpfs dev', // devices come as binds: none of the container's making
   'for d in null zero full random urandom tty; do : > dev/$d; mount -n --bind /dev/$d dev/$d; done',
   'mkdir dev/shm dev/pts',
   'mount -n -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=64m tmpfs dev/shm',
