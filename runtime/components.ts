@@ -87,6 +87,7 @@ function controlplaneArgs(mesh: MeshLayout): string[] {
     ['--ca-dir', join(mesh.dir, 'ca')],
     ['--root-cert-file', join(mesh.dir, 'root-cert.pem')],
     ['--serving-ips', `${mesh.controlIp.v4},${mesh.controlIp.v6}`],
+    ['--metrics-listen', '127.0.0.1:15014'], // pods reach the control namespace
     ['--cluster-domain', CLUSTER_DOMAIN],
     ['--cidrs', [POD_CIDR.v4, POD_CIDR.v6, SERVICE_CIDR.v4, SERVICE_CIDR.v6].join(',')],
   ].flat()
@@ -108,6 +109,7 @@ function ztunnelArgs(mesh: MeshLayout, node: NodeLayout): string[] {
     ['--pod-name', componentPodName('ztunnel', node)],
     ['--pod-namespace', SYSTEM_NAMESPACE],
     ['--instance-ip', node.ip.v4],
+    ['--monitoring-ip', '127.0.0.1'], // pods reach the node's addresses
     ['--cluster-domain', CLUSTER_DOMAIN],
     ['--dns-upstreams', `${mesh.controlIp.v4}:53`],
   ].flat()

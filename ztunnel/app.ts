@@ -174,12 +174,13 @@ export class Ztunnel {
   }
 
   async #startAdmin(): Promise<void> {
-    const { adminPort, statsPort, readyPort, isIpv6Enabled } = this.#settings
+    const { adminPort, statsPort, readyPort, isIpv6Enabled, monitoringIp } = this.#settings
     this.#admin = await AdminServers.start({
       adminPort,
       statsPort,
       readyPort,
       isIpv6Enabled,
+      monitoringIp,
       log: this.#log.scope('admin'),
       actions: {
         configDump: () => this.#dump(),

@@ -185,6 +185,13 @@ export const SETTINGS = {
   adminPort: { env: 'WEFT_ADMIN_PORT', flag: '--admin-port', type: 'count', default: 15_000, help: 'admin on 127.0.0.1' },
   statsPort: { env: 'WEFT_STATS_PORT', flag: '--stats-port', type: 'count', default: 15_020, help: 'metrics' },
   readyPort: { env: 'WEFT_READY_PORT', flag: '--ready-port', type: 'count', default: 15_021, help: 'readiness' },
+  monitoringIp: {
+    env: 'WEFT_MONITORING_IP',
+    flag: '--monitoring-ip',
+    type: 'text',
+    default: '',
+    help: 'listen for metrics and readiness on this address only; unset = on all (whoever reaches the node reads them)',
+  },
   log: { env: 'WEFT_LOG', flag: '--log', type: 'text', default: 'info', help: 'LEVEL or LEVEL,area=LEVEL,…' },
 } as const satisfies Record<string, SettingRow>
 

@@ -28,6 +28,8 @@ export interface AdminOptions {
   readonly statsPort: number
   readonly readyPort: number
   readonly isIpv6Enabled: boolean
+  /** Where metrics and readiness listen; empty = every address. */
+  readonly monitoringIp: string
 }
 
 type Handler = (request: http.IncomingMessage, url: URL) => Promise<Answer> | Answer
@@ -50,7 +52,7 @@ export class AdminServers {
 
   /** Listens. @throws Error of net.Server (EADDRINUSE) */
   static async start(options: AdminOptions): Promise<AdminServers> {
-    const any = options.isIpv6Enabled ? '::' : '0.0.0.0'
+    const any = options.monitoringIp || (options.isIpv6Enabled ? '::' : '0.0.0.0')
     const admin = await listen(adminHandler(options.actions), '127.0.0.1', options.adminPort, options.log)
     const stats = await listen(statsHandler(options.actions), any, options.statsPort, options.log)
     const ready = await listen(readyHandler(options.actions), any, options.readyPort, options.log)
