@@ -133,6 +133,25 @@ export function openSniffer(ifindex: number): number {
   return fd
 }
 
+/** Sends one Ethernet frame, past everything that the kernel does for sockets of IP. */
+export function sendFrame(ifindex: number, frame: Buffer): string {
+  const fd = openSniffer(ifindex)
+  const address = Buffer.alloc(20)
+  address.writeUInt16LE(17, 0)
+  address.writeUInt16BE(0x0800, 2)
+  address.writeInt32LE(ifindex, 4)
+  address[11] = 6
+  frame.copy(address, 12, 0, 6)
+  try {
+    check(sys.sendto(fd, frame, frame.length, 0, address, address.length), 'sendto packet')
+    return 'sent'
+  } catch (error) {
+    return `error ${errnoOf(error)}`
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /** Reads until `ms` of silence, or enough; counts SYNs (without ACK) from a source port. Closes the sniffer. */
 export function countSyns(fd: number, sourcePort: number, ms: number, enough = Number.POSITIVE_INFINITY): number {
   let seen = 0
