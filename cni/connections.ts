@@ -1,15 +1,17 @@
 // Counts the app connections that ztunnel still carries for a pod, from the kernel's tables, so that a stock ztunnel is
-// counted too: sockets in the pod's namespace that belong to ztunnel's process. Its idle pooled connections do not count.
+// counted too: sockets in the pod's namespace that belong to ztunnel's process. Its idle pooled connections do not count,
+// those that it has not accepted yet do: to close a listener resets them.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { codeOf } from '../kit/error.ts'
 import { inNetns } from '../linux/netns.ts'
-import { type Endpoint, type IpAddress, ipFromBytes, isLocal } from '../model/address.ts'
+import { type Endpoint, ipFromBytes } from '../model/address.ts'
 
-/** One row of /proc/net/tcp: a connection, not a listener, that a process holds. */
+/** One row of /proc/net/tcp: a connection, not a listener, that a process holds or will accept. */
 export interface SocketRow {
   readonly local: Endpoint
   readonly remote: Endpoint
+  /** `0`: nobody has accepted it yet. */
   readonly inode: string
 }
 
@@ -31,13 +33,14 @@ export function socketsIn(netnsFd: number): SocketRow[] {
   return inNetns(netnsFd, () => ['tcp', 'tcp6'].map(read)).flatMap(parseSockets)
 }
 
-/**
- * Each carried connection has one of: ztunnel's end of a captured connect (local port 15001), or ztunnel's connect to the
- * app (toward the pod's own address).
- */
-export function countCarried(rows: readonly SocketRow[], owned: ReadonlySet<string>, ips: readonly IpAddress[]): number {
-  const isCarried = (row: SocketRow): boolean => row.local.port === OUTBOUND_PORT || isLocal(row.remote.ip) || ips.includes(row.remote.ip)
-  return rows.filter((row) => owned.has(row.inode) && isCarried(row)).length
+/** Sockets of ztunnel in the pod that belong to an app's connection: all but those of HBONE, which may be idle. */
+export function countCarried(rows: readonly SocketRow[], owned: ReadonlySet<string>): number {
+  return rows.filter((row) => owned.has(row.inode) && row.local.port !== HBONE_PORT && row.remote.port !== HBONE_PORT).length
+}
+
+/** Connections to the pod that no process has accepted. Whether ztunnel or the app will is not to be seen. */
+export function countWaiting(rows: readonly SocketRow[]): number {
+  return rows.filter((row) => row.inode === UNACCEPTED).length
 }
 
 /** @param text of /proc/net/tcp or tcp6 */
@@ -49,12 +52,15 @@ export function parseSockets(text: string): SocketRow[] {
       const [, local = '', remote = '', state = '', , , , , , inode = '0'] = line.trim().split(/\s+/)
       const from = parseHexEndpoint(local)
       const to = parseHexEndpoint(remote)
-      return from === undefined || to === undefined || state === LISTEN || inode === '0' ? [] : [{ local: from, remote: to, inode }]
+      const isOver = state === LISTEN || (inode === UNACCEPTED && !WAITING.has(state)) // orphans are done with
+      return from === undefined || to === undefined || isOver ? [] : [{ local: from, remote: to, inode }]
     })
 }
 
-const OUTBOUND_PORT = 15_001
+const HBONE_PORT = 15_008
 const LISTEN = '0A'
+const UNACCEPTED = '0'
+const WAITING: ReadonlySet<string> = new Set(['01', '03', '08']) // ESTABLISHED, SYN_RECV, CLOSE_WAIT
 
 /** `0200A8C0:1F90`: 32-bit words in host order, port as a number. */
 function parseHexEndpoint(text: string): Endpoint | undefined {

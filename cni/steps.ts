@@ -2,7 +2,7 @@
 // repeated, and each fails by throwing. The order is machine.ts's.
 import type { CapturedPod, NodeDatapath } from '../bpf/datapath.ts'
 import { type Clock, pause } from '../kit/clock.ts'
-import { countCarried, socketInodes, socketsIn } from './connections.ts'
+import { countCarried, countWaiting, socketInodes, socketsIn } from './connections.ts'
 import { cniFailure } from './errors.ts'
 import type { Enrolment } from './machine.ts'
 import { openPodNetns, type PodPlace } from './pods.ts'
@@ -25,8 +25,8 @@ export interface StepsOptions {
   readonly requiredPorts: readonly number[]
   readonly releaseWaitMs: number
   readonly open?: (place: PodPlace) => Disposable & { readonly fd: number }
-  /** App connections that ztunnel carries for the pod. Default: counted in the kernel's tables. */
-  readonly countConnections?: (pod: CapturedPod, pids: readonly number[]) => number
+  /** App connections that ztunnel carries for the pod, or waits for. Default: counted in the kernel's tables. */
+  readonly countConnections?: (pod: CapturedPod, pids: readonly number[]) => { readonly carried: number; readonly waiting: number }
 }
 
 /** What a stage is run with besides the pod. */
@@ -45,6 +45,7 @@ type KernelStage = 'steering' | 'capturing' | 'guarding' | 'securing' | 'undoing
 const LISTENER_WAIT_MS = 500
 const LISTENER_POLL_MS = 20
 const CARRIED_POLL_MS = 500
+const ACCEPT_WAIT_MS = 5_000
 
 /** Runs effects. */
 export class Steps {
@@ -121,12 +122,22 @@ export class Steps {
     }
   }
 
+  /** Connections that wait to be accepted may be the app's: they are waited for only as long as they can be ztunnel's. */
   async #awaitParted(place: PodPlace, signal: AbortSignal): Promise<void> {
-    const count = this.#options.countConnections ?? ((pod, pids) => countCarried(socketsIn(pod.netnsFd), socketInodes(pids), pod.ips))
-    while (!signal.aborted && this.#on(place, (pod) => count(pod, this.#options.ztunnels.pids())) > 0) {
-      await pause(this.#options.clock, CARRIED_POLL_MS, signal)
+    const { clock, ztunnels, countConnections = countInKernel } = this.#options
+    const deadlineMs = clock.monotonicMs() + ACCEPT_WAIT_MS
+    for (;;) {
+      const { carried, waiting } = this.#on(place, (pod) => countConnections(pod, ztunnels.pids()))
+      const isParted = carried === 0 && (waiting === 0 || clock.monotonicMs() >= deadlineMs)
+      if (isParted || signal.aborted) return
+      await pause(clock, CARRIED_POLL_MS, signal)
     }
   }
+}
+
+function countInKernel(pod: CapturedPod, pids: readonly number[]): { carried: number; waiting: number } {
+  const rows = socketsIn(pod.netnsFd)
+  return { carried: countCarried(rows, socketInodes(pids)), waiting: countWaiting(rows) }
 }
 
 /** A pod that cannot be enrolled is tried again even when nobody can be told. */

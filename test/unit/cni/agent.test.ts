@@ -54,7 +54,7 @@ class Bench {
       clock: this.clock,
       requiredPorts: PORTS,
       releaseWaitMs: 2_000,
-      countConnections: () => this.carried,
+      countConnections: () => ({ carried: this.carried, waiting: 0 }),
       open: () => {
         if (this.isNetnsGone) throw Object.assign(new Error('gone'), { code: 'NETNS_GONE' })
         return { fd: 3, [Symbol.dispose]: () => undefined }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { closeSync } from 'node:fs'
 import net from 'node:net'
-import { countCarried, parseSockets, socketInodes } from '../../../cni/connections.ts'
+import { countCarried, countWaiting, parseSockets, socketInodes } from '../../../cni/connections.ts'
 import type { IpAddress } from '../../../model/address.ts'
 
 const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n'
@@ -15,9 +15,12 @@ describe('cni/connections', () => {
       HEAD +
       row('0A01F40A:3A99', '0100000A:8000', '01', 11) +
       row('00000000:3A99', '00000000:0000', '0A', 12) +
-      row('0A01F40A:3A99', '0100000A:8001', '06', 0)
+      row('0A01F40A:3A99', '0100000A:8001', '06', 0) +
+      row('0A01F40A:3A99', '0100000A:8002', '03', 0)
+    const ends = (port: number) => ({ local: { ip: '10.244.1.10', port: 15_001 }, remote: { ip: '10.0.0.1', port } })
     assert.deepEqual(parseSockets(text), [
-      { local: { ip: '10.244.1.10', port: 15_001 }, remote: { ip: '10.0.0.1', port: 32_768 }, inode: '11' },
+      { ...ends(32_768), inode: '11' },
+      { ...ends(32_770), inode: '0' },
     ])
     const mapped = row('0000000000000000FFFF00000A01F40A:1F90', '0000000000000000FFFF00000100000A:8000', '08', 13)
     assert.equal(parseSockets(HEAD + mapped)[0]?.local.ip, '10.244.1.10')
@@ -38,10 +41,13 @@ describe('cni/connections', () => {
       socket([peer, 40_003], [pod, 8080], '4'), // to the app, from the client's address
       socket(['127.0.0.1' as IpAddress, 40_004], ['127.0.0.1' as IpAddress, 8080], '5'), // to the app over loopback
       socket([pod, 8080], [peer, 40_003], '6'), // the app's own end
+      socket([pod, 8080], [peer, 40_005], '7'), // plaintext that was steered to the proxy
+      socket([pod, 8080], [peer, 40_006], '0'), // waits to be accepted
     ]
-    assert.equal(countCarried(rows, new Set(['1', '2', '3', '4', '5']), [pod]), 3)
-    assert.equal(countCarried(rows, new Set(), [pod]), 0)
-    assert.equal(countCarried(rows, new Set(['2', '3', '6']), [pod]), 0)
+    assert.equal(countCarried(rows, new Set(['1', '2', '3', '4', '5', '7'])), 4)
+    assert.equal(countCarried(rows, new Set()), 0)
+    assert.equal(countCarried(rows, new Set(['2', '3'])), 0)
+    assert.equal(countWaiting(rows), 1)
   })
 
   it('finds the sockets of a process; one that is gone has none', async () => {
