@@ -1,8 +1,9 @@
 // A mesh for tests: started in this process, with objects given as YAML text or values, and removed at the end of the block.
+// WEFT_TEST_LOGS=DIR keeps the logs of its components there.
 //   await using mesh = await testMesh({ nodes: 2, objects: YAML })
 //   const client = await mesh.pod('shop/client')
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
@@ -137,6 +138,8 @@ export class TestMesh implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.client[Symbol.dispose]()
+    const { logsDir, name } = this.mesh.layout
+    if (process.env.WEFT_TEST_LOGS !== undefined) cpSync(logsDir, join(process.env.WEFT_TEST_LOGS, name), { recursive: true })
     await this.mesh[Symbol.asyncDispose]()
     rmSync(this.#sourceDir, { recursive: true, force: true })
   }

@@ -1,6 +1,7 @@
 // The client of the sequence-numbered exchange: sends numbered frames at a steady rate over TCP or HTTP and accounts for each
 // one: answered, lost, answered twice, damaged. In process (`runSeqClient`) or inside a pod:
 // node seq-client.ts --to HOST:PORT --mode tcp|http [--connections N | --fresh] --rate 200 --seconds 10
+// (without --seconds: until SIGTERM or the end of standard input).
 // Only node: is imported.
 import { parseArgs } from 'node:util'
 import { HttpLane, type Lane, TcpLane } from './seq-lane.ts'
@@ -198,5 +199,6 @@ if (import.meta.main) {
   }
   process.once('SIGTERM', () => void end())
   if (values.seconds !== undefined) setTimeout(() => void end(), Number(values.seconds) * 1000)
+  else process.stdin.once('end', () => void end()).resume()
   console.log(JSON.stringify({ message: 'running' }))
 }
