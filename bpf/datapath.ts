@@ -21,7 +21,7 @@ import { isSameRecord, recordOf } from './pod-record.ts'
 import type { VipService } from './services.ts'
 import { ServiceTable } from './services.ts'
 import type { ObjectName } from './spec.ts'
-import { ATTACH_SK_LOOKUP, CGROUP_PROGRAMS, MAPS, objectPath, pins, POD_DNS, POD_INBOUND, POD_OUTBOUND } from './spec.ts'
+import { ATTACH_SK_LOOKUP, CGROUP_PROGRAMS, MAPS, objectPath, pins, POD_DNS, POD_INBOUND, POD_OUTBOUND, POD_SEALED } from './spec.ts'
 
 /** A pod to be captured. The fd is only used during a call. */
 export interface CapturedPod {
@@ -129,10 +129,12 @@ export class NodeDatapath implements Disposable {
     this.#setFlag(pod, POD_INBOUND) // the proxy's connects are permitted before anything asks for it
     for (const ip of pod.ips) this.#maps.get('pod_ips').set({ ip }, pod.cookie)
     this.#attachSteer(pod.cookie, pod.netnsFd)
+    this.#setFlag(pod, POD_SEALED) // from here on the app takes nothing that was not steered, also if steering is lost
   }
 
   /** Takes steering off; open connections stay, and so does the pod's record while its outbound is captured. */
   unsteerInbound(pod: CapturedPod): void {
+    this.#clearFlag(pod.cookie, POD_SEALED)
     detachPinned(pins.steer(this.#options.bpffsDir, pod.cookie))
     this.#maps.forgetAddresses(pod.cookie)
     this.#clearFlag(pod.cookie, POD_INBOUND)
@@ -178,7 +180,7 @@ export class NodeDatapath implements Disposable {
     const isSteered = steer?.kind === 'netns' && steer.target === fstatSync(pod.netnsFd, { bigint: true }).ino
     const hasAddresses = pod.ips.every((ip) => this.#maps.get('pod_ips').get({ ip }) === pod.cookie)
     return {
-      inbound: (flags & POD_INBOUND) !== 0 && isSteered && hasAddresses,
+      inbound: (flags & INBOUND) === INBOUND && isSteered && hasAddresses,
       outbound: (flags & POD_OUTBOUND) !== 0 && this.isCgroupAttached(),
       guard: isGuardOn(this.#maps, pod, wanted),
       listeners: this.#maps.listeners(pod.cookie),
@@ -294,6 +296,7 @@ export class NodeDatapath implements Disposable {
   }
 }
 
+const INBOUND = POD_INBOUND | POD_SEALED
 const SHOWN_MAPS = ['pods', 'permitted', 'dialled', 'in_flight', 'services', 'backends'] as const
 
 /** @returns how many links were adopted */

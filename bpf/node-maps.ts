@@ -29,18 +29,22 @@ export class NodeMaps implements Disposable {
     this.#open.clear()
   }
 
-  /** The proxy's ports of a namespace that have at least one live registered listener, ascending. */
+  /**
+   * The proxy's ports of a namespace with a live registered listener in every family that the proxy serves there,
+   * ascending. (One dual-stack listener, or one of each family: a family counts once any port has it.)
+   */
   listeners(netns: bigint): number[] {
     const map = this.get('listeners')
-    const isAlive = (port: number, protocol: number): boolean =>
-      [AF_INET, AF_INET6].some((family) => {
-        for (let slot = 0; slot < SLOTS; slot++) if (map.get({ netns, family, port, protocol, slot }) !== undefined) return true
-        return false
-      })
+    const isAlive = (port: number, protocol: number, family: number): boolean => {
+      for (let slot = 0; slot < SLOTS; slot++) if (map.get({ netns, family, port, protocol, slot }) !== undefined) return true
+      return false
+    }
     const { dns } = PROXY_PORTS
-    return Object.values(PROXY_PORTS).filter(
-      (port) => isAlive(port, PROTOCOLS.TCP) && (port !== dns || isAlive(dns, PROTOCOLS.UDP)), // DNS is both or nothing
-    )
+    const ports = Object.values(PROXY_PORTS)
+    const families = [AF_INET, AF_INET6].filter((family) => ports.some((port) => isAlive(port, PROTOCOLS.TCP, family)))
+    const isServed = (port: number, protocol: number): boolean => families.every((family) => isAlive(port, protocol, family))
+    if (families.length === 0) return []
+    return ports.filter((port) => isServed(port, PROTOCOLS.TCP) && (port !== dns || isServed(dns, PROTOCOLS.UDP))) // DNS is both or nothing
   }
 
   /** Removes every tuple of a namespace: permitted, in flight, half-open. */

@@ -41,7 +41,10 @@ export function openSocketRegistry(bpffsDir: string): SocketRegistry {
   return {
     exempt: (fd) => void exempt.set(fd, 1),
     registerDns: (listener) => register(listeners, listener, PROXY_PORTS.dns, PROTOCOLS.UDP),
-    registerTcp: (listener) => register(listeners, listener, listener.port, PROTOCOLS.TCP),
+    registerTcp(listener) {
+      exempt.set(listener.fd, 1) // the seal takes it for the proxy's, whatever its cgroup
+      register(listeners, listener, listener.port, PROTOCOLS.TCP)
+    },
     [Symbol.dispose]() {
       exempt[Symbol.dispose]()
       listeners[Symbol.dispose]()

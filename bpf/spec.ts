@@ -9,7 +9,7 @@ export function objectPath(name: ObjectName): string {
 }
 
 /** A source in src/ and its object. */
-export type ObjectName = 'connect' | 'events' | 'original-dst' | 'steer' | 'guard'
+export type ObjectName = 'connect' | 'events' | 'original-dst' | 'steer' | 'guard' | 'seal'
 
 /** Programs on the node's cgroup, by name -> object and attach type (enum bpf_attach_type). */
 export const CGROUP_PROGRAMS = {
@@ -23,6 +23,7 @@ export const CGROUP_PROGRAMS = {
   getpeername6: { object: 'connect', attach: 30 },
   tcp_events: { object: 'events', attach: 3 },
   getsockopt: { object: 'original-dst', attach: 21 },
+  seal: { object: 'seal', attach: 0 },
 } as const satisfies Record<string, { object: ObjectName; attach: number }>
 
 /** Attach types of the programs that belong to one pod. */
@@ -39,6 +40,7 @@ export const PROTOCOLS = { TCP: 6, UDP: 17 } as const
 export const POD_INBOUND = 1
 export const POD_OUTBOUND = 2
 export const POD_DNS = 4
+export const POD_SEALED = 8
 
 /** Listeners of one port that steering knows (SLOTS in layout.h). */
 export const SLOTS = 16
@@ -81,6 +83,7 @@ export const STATS = [
   'guard_source',
   'guard_syn',
   'guard_other',
+  'sealed',
 ] as const
 
 /** Pin paths in a node's directory. (A bpffs takes no dots in names.) */

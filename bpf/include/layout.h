@@ -30,7 +30,7 @@ enum sizes {
 	TRANSLATIONS = 4,		/* virtual addresses that one unconnected UDP socket may talk to at a time */
 };
 
-enum pod_flags { POD_INBOUND = 1, POD_OUTBOUND = 2, POD_DNS = 4 };
+enum pod_flags { POD_INBOUND = 1, POD_OUTBOUND = 2, POD_DNS = 4, POD_SEALED = 8 };
 
 struct addr { __u32 ip[4]; __u32 port; };
 struct pod { __u32 ip4; __u32 ip6[4]; __u32 flags; };

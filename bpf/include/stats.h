@@ -18,6 +18,7 @@ enum stat {
 	STAT_GUARD_SOURCE,	/* dropped: not the pod's address */
 	STAT_GUARD_SYN,		/* dropped: no registered socket sent this SYN */
 	STAT_GUARD_OTHER,	/* dropped: fragments of TCP, tunnels, other protocols */
+	STAT_SEALED,		/* dropped: a SYN at a listener of an app that steering should have taken */
 	STATS
 };
 

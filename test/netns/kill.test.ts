@@ -74,7 +74,7 @@ describe('kill -9 under load', function () {
   it('both agents, three times: no request lost, no connection broken, every pin is the same', async () => {
     const before = [1, 2].map(pins)
     const fresh = loaded.load(RATE, 6)
-    const open = loaded.load(50, 6, false)
+    const open = loaded.load(50, 6, { fresh: false })
     for (let round = 0; round < 3; round++) {
       await sleep(700)
       await Promise.all([1, 2].map((index) => kill(join(loaded.mesh.node(index).cgroup, 'agent'), 'cni/main.ts')))
@@ -89,7 +89,7 @@ describe('kill -9 under load', function () {
     const root = rootPem()
     const old = await certificates(1)
     const fresh = loaded.load(RATE, 6)
-    const open = loaded.load(50, 6, false)
+    const open = loaded.load(50, 6, { fresh: false })
     for (let round = 0; round < 3; round++) {
       await sleep(700)
       await kill(loaded.mesh.mesh.layout.controlCgroup, 'controlplane/main.ts')

@@ -29,6 +29,12 @@ export const LOAD_OBJECTS: readonly object[] = [
   deployment('shop', 'client', ['sleep', 'infinity'], { pod: { nodeName: 'node-1' } }),
 ]
 
+/** Requests under way; `finished` gives their account. */
+export interface Load {
+  hasBegun(): boolean
+  readonly finished: Promise<SeqReport>
+}
+
 /** The mesh with its taps. */
 export class LoadedMesh implements AsyncDisposable {
   readonly mesh: TestMesh
@@ -65,26 +71,18 @@ export class LoadedMesh implements AsyncDisposable {
   }
 
   /** Requests to the server, each on a new connection (or, without `fresh`, over one that stays open), for some seconds. */
-  load(rate: number, seconds: number, fresh = true): { readonly finished: Promise<SeqReport> } {
-    const args = [
-      '--to',
-      `${this.server.ip}:${PORT}`,
-      '--rate',
-      String(rate),
-      '--seconds',
-      String(seconds),
-      '--client',
-      String(++this.#clients),
-      '--timeout',
-      '5300',
-    ]
-    const command = [process.execPath, join(SUPPORT, 'seq-client.ts'), ...args, ...(fresh ? ['--fresh'] : [])]
-    const finished = this.client.exec(command, { timeoutMs: seconds * 1000 + 15_000 }).then(({ stdout, stderr }) => {
-      const line = stdout.split('\n').find((each) => each.includes('"report"'))
-      assert.ok(line !== undefined, `no report: ${stdout}${stderr}`)
-      return JSON.parse(line) as SeqReport
-    })
-    return { finished }
+  load(rate: number, seconds: number, { fresh = true, from = this.client }: { fresh?: boolean; from?: TestPod } = {}): Load {
+    const flags = { to: `${this.server.ip}:${PORT}`, rate, seconds, client: ++this.#clients, timeout: 5300 }
+    const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
+    const running = from.start([process.execPath, join(SUPPORT, 'seq-client.ts'), ...args, ...(fresh ? ['--fresh'] : [])])
+    const reported = (): string | undefined => running.stdout.split('\n').find((each) => each.includes('"report"'))
+    return {
+      hasBegun: () => running.stdout.includes('"running"'),
+      finished: this.mesh.until('the requests are done', reported).then(async (line) => {
+        await running.stop()
+        return JSON.parse(line) as SeqReport
+      }),
+    }
   }
 
   /** Fails unless everything between the two pods that passed a tap was TLS on 15008, and the server met only its mesh. */

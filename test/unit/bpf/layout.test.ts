@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BPF_DIRECTORY } from '../../../bpf/build.ts'
 import * as layouts from '../../../bpf/layout.ts'
-import { MAPS, objectPath, POD_INBOUND, POD_OUTBOUND, PROXY_PORTS, SLOTS, STATS } from '../../../bpf/spec.ts'
+import { MAPS, objectPath, POD_INBOUND, POD_OUTBOUND, POD_SEALED, PROXY_PORTS, SLOTS, STATS } from '../../../bpf/spec.ts'
 import type { IpAddress } from '../../../model/address.ts'
 import { structOf } from '../../support/btf.ts'
 
@@ -41,7 +41,7 @@ describe('bpf/layout', () => {
     assert.equal(named('MAX_CGROUPS'), MAPS.proxy_cgroups.entries)
     assert.equal(named('SLOTS'), SLOTS)
     for (const [name, port] of Object.entries(PROXY_PORTS)) assert.equal(named(`PORT_${name.toUpperCase()}`), port)
-    assert.deepEqual([named('POD_INBOUND'), named('POD_OUTBOUND')], [POD_INBOUND, POD_OUTBOUND])
+    assert.deepEqual([named('POD_INBOUND'), named('POD_OUTBOUND'), named('POD_SEALED')], [POD_INBOUND, POD_OUTBOUND, POD_SEALED])
   })
 
   it('keeps an IPv4 address in mapped form, and its port in host order', () => {
