@@ -28,7 +28,7 @@ export async function checkNames(files: readonly TreeFile[]): Promise<readonly s
   ]
 }
 
-/** Links between pages that lead nowhere, and error codes in ARCHITECTURE.md's `fails with` column that no table has. */
+/** Links between pages that lead nowhere, and error codes in ARCHITECTURE.md and troubleshooting.md that no table has. */
 export async function checkProse(files: readonly TreeFile[]): Promise<readonly string[]> {
   const paths = new Set(files.map((file) => file.path))
   const folders = new Set(files.map((file) => posix.dirname(file.path)))
@@ -50,7 +50,15 @@ export async function checkProse(files: readonly TreeFile[]): Promise<readonly s
   const unknown = cells
     .flatMap((line) => [...(line.split('|').at(-2) ?? '').matchAll(/`([A-Z0-9_]+)`/g)].map((match) => match[1] ?? ''))
     .filter((code) => !codes.has(code))
-  return [...links, ...unknown.map((code) => `ARCHITECTURE.md: the error code ${code} is in no table`)]
+  const ways = files.find((file) => file.path === 'docs/troubleshooting.md')
+  const strangers = [...(ways?.text ?? '').matchAll(/^\| `([A-Z0-9_]+)` \|/gm)]
+    .map((match) => match[1] ?? '')
+    .filter((code) => !codes.has(code))
+  return [
+    ...links,
+    ...unknown.map((code) => `ARCHITECTURE.md: the error code ${code} is in no table`),
+    ...strangers.map((code) => `docs/troubleshooting.md: the error code ${code} is in no table`),
+  ]
 }
 
 function checkTable(table: Table, product: readonly TreeFile[]): string[] {
