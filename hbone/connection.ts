@@ -14,6 +14,7 @@ import { Keepalive } from './keepalive.ts'
 import { CONNECTION_CREDIT_SHARE, CONTROL_BACKLOG_BYTES, FAREWELL_MS, GOAWAY_GRACE_MS, type HboneLimits } from './limits.ts'
 import { initialPeerSettings, ourSettings, type PeerSettings, type Role } from './peer-settings.ts'
 import type { Stream, StreamHost } from './stream.ts'
+import { readTls } from './tls-reader.ts'
 import { FrameWriter } from './writer.ts'
 
 /** What a role adds to a connection. */
@@ -215,7 +216,7 @@ export class Http2Connection implements StreamHost {
   #begin(): void {
     const socket = this.#socket
     socket.setNoDelay(true)
-    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+    readTls(socket, (bytes) => this.#receive(bytes))
     socket.on('end', () => this.#lost(undefined))
     socket.on('error', (error) => this.#lost(error))
     socket.on('close', () => this.#closed())

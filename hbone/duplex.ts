@@ -26,7 +26,7 @@ class TunnelDuplex extends Duplex implements TunnelSink {
 
   onData(chunk: Buffer): void {
     this.#unread += chunk.length
-    this.push(chunk)
+    this.push(Buffer.from(chunk))
     this.#credit()
   }
 

@@ -83,7 +83,7 @@ export class FrameDecoder {
     this.#payload = undefined
   }
 
-  /** Takes the next received chunk, which must not be written to afterwards. */
+  /** Takes the next received chunk; nothing of it is kept. */
   push(chunk: Buffer): void {
     let at = 0
     while (!this.#isStopped) {

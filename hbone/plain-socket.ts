@@ -3,7 +3,7 @@
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { codeOf, type MeshError } from '../kit/error.ts'
 import { type Block, takeBlock } from './block.ts'
-import { ChunkQueue } from './chunk-queue.ts'
+import { BlockQueue } from './block-queue.ts'
 import { hboneFailure } from './errors.ts'
 import { BLOCK_DATA_BYTES } from './limits.ts'
 
@@ -57,7 +57,9 @@ export class PlainSocket {
   readonly closed: Promise<MeshError | undefined>
   readonly #socket: Socket
   readonly #closed = Promise.withResolvers<MeshError | undefined>()
-  readonly #queue = new ChunkQueue()
+  readonly #queue = new BlockQueue()
+  /** Blocks of the write under way. */
+  #sent: Block[] = []
   #reader: PlainReader | undefined
   #error: MeshError | undefined
   /** What the kernel reads into, if it is not the shared buffer. */
@@ -122,12 +124,12 @@ export class PlainSocket {
     if (!this.#isClosed) this.#socket.resume()
   }
 
-  /** Sends a chunk that stays untouched; told by onDrained. Chunks of one turn go out together. */
+  /** Sends a copy of the bytes; told by onDrained. What comes in one turn goes out together, 64 KiB at once. */
   push(chunk: Buffer): void {
     const isPrompt = chunk.length < PROMPT_BYTES && this.#queue.bytes === 0 && !this.#isScheduled
     this.#queue.push(chunk)
     if (this.#writing > 0) return
-    if (isPrompt) this.flush()
+    if (isPrompt || this.#queue.bytes >= BLOCK_DATA_BYTES) this.flush()
     else if (!this.#isScheduled) {
       this.#isScheduled = true
       if (flushing.push(this) === 1) setImmediate(flushAll)
@@ -144,11 +146,12 @@ export class PlainSocket {
     this.#isScheduled = false
     if (this.#writing > 0 || this.#isClosed || this.#queue.bytes === 0) return
     this.#writing = this.#queue.bytes
-    const chunks = this.#queue.take()
-    const last = chunks.length - 1
+    const blocks = this.#queue.take()
+    this.#sent = blocks
+    const last = blocks.length - 1
     if (last > 0) this.#socket.cork()
-    for (let i = 0; i < last; i++) this.#socket.write(chunks[i] ?? EMPTY)
-    this.#socket.write(chunks[last] ?? EMPTY, this.#onWritten)
+    for (let i = 0; i < last; i++) this.#socket.write(blocks[i]?.used() ?? EMPTY)
+    this.#socket.write(blocks[last]?.used() ?? EMPTY, this.#onWritten)
     if (last > 0) this.#socket.uncork()
   }
 
@@ -205,7 +208,10 @@ export class PlainSocket {
 
   readonly #onWritten = (): void => {
     const bytes = this.#writing
+    const blocks = this.#sent
     this.#writing = 0
+    this.#sent = []
+    for (const block of blocks) block.release()
     if (this.#isClosed) return
     this.#reader?.onDrained(bytes)
     if (this.#queue.bytes > 0) this.flush()
@@ -215,7 +221,7 @@ export class PlainSocket {
   #onClosed(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#queue.take()
+    for (const block of this.#queue.take()) block.release()
     this.#own?.release()
     this.#own = undefined
     this.#closed.resolve(this.#error)

@@ -159,7 +159,7 @@ export class Stream implements HboneTunnel {
     if (this.#sink !== undefined) this.#sink.onData(chunk)
     else {
       this.#inbox ??= new ChunkQueue()
-      this.#inbox.push(chunk)
+      this.#inbox.push(Buffer.from(chunk))
     }
   }
 

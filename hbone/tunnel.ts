@@ -4,7 +4,7 @@ import type { Block } from './block.ts'
 
 /** Takes what comes out of a tunnel. Calls come in order; after onClosed there are none. */
 export interface TunnelSink {
-  /** Received bytes, yours to keep; return each with `credit` once it has left. */
+  /** Received bytes, valid during the call only; return as many with `credit` once they have left. */
   onData(chunk: Buffer): void
   /** The peer's half ended (END_STREAM). */
   onEnd(): void
