@@ -65,23 +65,7 @@ describe('toggling the label under load', function () {
   it(`loses no request and breaks no connection in ${FLIPS} flips under 200 requests/s`, async () => {
     const { ip: near, ip6: near6 } = await mesh.pod(`${SPACE}/near`)
     const { ip: far } = await mesh.pod(`${SPACE}/far`)
-    const loads: Record<string, RunningCommand> = {
-      'new HTTP connections by name, other node': startLoad(client, 1, { to: 'far:80', mode: 'http', rate: 60, fresh: true }),
-      'new TCP connections by address, other node': startLoad(client, 2, {
-        to: `${far}:${SEQ_TCP_PORT}`,
-        mode: 'tcp',
-        rate: 50,
-        fresh: true,
-      }),
-      'new TCP connections by IPv6 address, same node': startLoad(client, 3, {
-        to: `[${near6}]:${SEQ_TCP_PORT}`,
-        mode: 'tcp',
-        rate: 50,
-        fresh: true,
-      }),
-      'open TCP connections, other node': startLoad(client, 4, { to: `far:${SEQ_TCP_PORT}`, mode: 'tcp', rate: 20, connections: 8 }),
-      'open HTTP connections, same node': startLoad(client, 5, { to: `${near}:${SEQ_HTTP_PORT}`, mode: 'http', rate: 20, connections: 4 }),
-    }
+    const loads = startLoads(client, { near, near6, far })
     const reports: Record<string, SeqReport> = {}
     let begunWhileIn: RunningCommand | undefined
     for (const load of Object.values(loads)) await mesh.until('a client runs', () => load.stdout.includes('running'))
@@ -97,18 +81,7 @@ describe('toggling the label under load', function () {
       }
     }
     for (const [name, load] of Object.entries(loads)) reports[name] = await endLoad(load)
-    const text = Object.entries(reports)
-      .map(([name, report]) => `${name}: ${describeReport(report)}`)
-      .join('\n')
-    if (process.env.WEFT_TEST_TALK) console.log(text)
-    for (const [name, { sent, answered, lost, duplicates, corrupted, connectionsBroken }] of Object.entries(reports)) {
-      assert.deepEqual(
-        { name, lost, duplicates, corrupted, connectionsBroken },
-        { name, lost: 0, duplicates: 0, corrupted: 0, connectionsBroken: 0 },
-        text,
-      )
-      assert.equal(answered, sent, name)
-    }
+    assertWhole(reports)
     const total = Object.values(reports).reduce((sum, { sent }) => sum + sent, 0)
     const meshed = [1, 2]
       .flatMap((node) => accessLines(mesh, node))
@@ -119,3 +92,40 @@ describe('toggling the label under load', function () {
     )
   })
 })
+
+/** Every kind of connection, all at once: new and open, by name and by address, to both nodes. */
+function startLoads(client: TestPod, to: { near: string; near6: string; far: string }): Record<string, RunningCommand> {
+  const { near, near6, far } = to
+  return {
+    'new HTTP connections by name, other node': startLoad(client, 1, { to: 'far:80', mode: 'http', rate: 60, fresh: true }),
+    'new TCP connections by address, other node': startLoad(client, 2, {
+      to: `${far}:${SEQ_TCP_PORT}`,
+      mode: 'tcp',
+      rate: 50,
+      fresh: true,
+    }),
+    'new TCP connections by IPv6 address, same node': startLoad(client, 3, {
+      to: `[${near6}]:${SEQ_TCP_PORT}`,
+      mode: 'tcp',
+      rate: 50,
+      fresh: true,
+    }),
+    'open TCP connections, other node': startLoad(client, 4, { to: `far:${SEQ_TCP_PORT}`, mode: 'tcp', rate: 20, connections: 8 }),
+    'open HTTP connections, same node': startLoad(client, 5, { to: `${near}:${SEQ_HTTP_PORT}`, mode: 'http', rate: 20, connections: 4 }),
+  }
+}
+
+function assertWhole(reports: Readonly<Record<string, SeqReport>>): void {
+  const text = Object.entries(reports)
+    .map(([name, report]) => `${name}: ${describeReport(report)}`)
+    .join('\n')
+  if (process.env.WEFT_TEST_TALK) console.log(text)
+  for (const [name, { sent, answered, lost, duplicates, corrupted, connectionsBroken }] of Object.entries(reports)) {
+    assert.deepEqual(
+      { name, lost, duplicates, corrupted, connectionsBroken },
+      { name, lost: 0, duplicates: 0, corrupted: 0, connectionsBroken: 0 },
+      text,
+    )
+    assert.equal(answered, sent, name)
+  }
+}
