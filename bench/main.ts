@@ -4,7 +4,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deployedPod, type TestMesh, testMesh, type TestPod } from '../test/support/mesh.ts'
-import { cpuSeconds, median, pssMiB, table } from './measure.ts'
+import { formatTable } from '../cli/output.ts'
+import { cpuSeconds, median, pssMiB } from './measure.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const ECHO_PORT = 7000
@@ -137,7 +138,7 @@ function report(contenders: readonly Contender[], samples: ReadonlyMap<string, r
     ...contenders.map(({ pids }) => (pids.length === 0 ? '-' : median(pids.map(pssMiB)).toFixed(0))),
     ...(hasStock ? [''] : []),
   ])
-  process.stdout.write(`${table(['', ...names, ...(hasStock ? ['weft/ztunnel'] : [])], rows)}\n`)
+  process.stdout.write(`${formatTable(['', ...names, ...(hasStock ? ['weft/ztunnel'] : [])], rows)}\n`)
   process.stdout.write(`${readFileSync('/proc/loadavg', 'utf8').trim()}; ${JSON.stringify(Object.fromEntries(samples))}\n`)
 }
 
