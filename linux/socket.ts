@@ -26,7 +26,7 @@ export interface ListenOptions {
 export interface ConnectOptions {
   readonly netnsFd?: number
   readonly to: Endpoint
-  /** Source; port 0 = chosen at connect, so that one port serves many destinations. */
+  /** Source; port 0 = chosen at connect. A port may serve many destinations; EADDRINUSE or EADDRNOTAVAIL when not this one. */
   readonly from?: Endpoint
   /** `from` need not be a local address (needs CAP_NET_ADMIN). */
   readonly transparent?: boolean
@@ -58,7 +58,8 @@ export function tcpConnect(options: ConnectOptions): number {
     if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark)
     if (options.transparent === true) setTransparent(fd, options.to.ip)
     if (options.from !== undefined) {
-      setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+      if (options.from.port === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+      else setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1)
       bindAddress(fd, options.from)
     }
     options.prepare?.(fd)

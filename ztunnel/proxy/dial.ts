@@ -18,6 +18,7 @@ import type { Endpoint, IpAddress } from '../../model/address.ts'
 import type { Credentials, CredentialStore } from '../credentials.ts'
 import { ztunnelFailure } from '../errors.ts'
 import type { DescriptorBudget } from './budget.ts'
+import { connectFromKept } from './kept-source.ts'
 
 /** As Istio's ztunnel: a dead peer is noticed after half an hour of silence. */
 export const KEEPALIVE = { idleS: 180, intervalS: 180, count: 9 } as const
@@ -98,15 +99,12 @@ export class SocketFactory {
     const { netnsFd, registry, budget } = this.#options
     if (!budget.take(1)) throw ztunnelFailure('LIMIT_REACHED', { to: formatEndpoint(to) })
     try {
-      return tcpConnect({
-        netnsFd,
-        to,
-        ...(sourceIp === undefined ? {} : { from: { ip: sourceIp, port: 0 }, transparent: true, mark: SOURCE_MARK }),
-        prepare: (fd) => {
-          registry()?.exempt(fd)
-          setKeepalive(fd, KEEPALIVE)
-        },
-      })
+      const prepare = (fd: number): void => {
+        registry()?.exempt(fd)
+        setKeepalive(fd, KEEPALIVE)
+      }
+      if (sourceIp === undefined) return tcpConnect({ netnsFd, to, prepare })
+      return connectFromKept(sourceIp, (from) => tcpConnect({ netnsFd, to, from, transparent: true, mark: SOURCE_MARK, prepare }))
     } catch (error) {
       budget.give(1)
       throw dialFailure(to, error)
