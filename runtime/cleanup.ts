@@ -36,7 +36,7 @@ export async function removeMesh(name: string): Promise<void> {
     if (sandbox?.isHostNetwork === false) await attempt(sandbox.netns, () => removeNetns(sandbox.netns))
   }
   for (const netns of record?.netns ?? []) await attempt(netns, () => removeNetns(netns))
-  for (const link of [...(record?.links ?? []), mesh.bridge]) await attempt(link, () => removeLink(link))
+  for (const link of record?.links ?? []) await attempt(link, () => removeLink(link))
   await attempt('mounts', () => unmountBelow(mesh.dir))
   await attempt('cgroups', () => removeCgroup(mesh.cgroup))
   await attempt('files', () => rmSync(mesh.dir, { recursive: true, force: true }))

@@ -17,6 +17,12 @@ export const RUNTIME_ERRORS = {
     message: 'a mesh of this name is running',
     hint: 'end it with weft down, or choose another --name',
   },
+  NAME_TAKEN: {
+    source: 'internal',
+    retry: 'no',
+    message: 'a network namespace or link that the mesh would make is there already, and no mesh has recorded it',
+    hint: 'remove it with ip netns del or ip link del, or choose another --name',
+  },
   POD_MISSING: { source: 'downstream', retry: 'no', message: 'there is no such pod running', hint: 'see weft get pods' },
   MESH_MISSING: { source: 'downstream', retry: 'no', message: 'no mesh of this name is running', hint: 'start it with: weft up -f DIR' },
   CNI_FAILED: { source: 'upstream', retry: 'yes', message: 'the cni agent did not take the pod' },

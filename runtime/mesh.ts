@@ -1,6 +1,6 @@
 // A whole mesh on one machine: makes the ground (directories, mounts, cgroups, namespaces), serves the object API, runs the
 // controllers and supervises the components, until it is stopped and everything is removed again.
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../kit/clock.ts'
 import type { Log } from '../kit/log.ts'
@@ -15,7 +15,7 @@ import { defaultAccounts, garbage, terminatingNamespaces } from './controllers/n
 import { scheduler } from './controllers/scheduler.ts'
 import { clusterIps, endpointSlices } from './controllers/services.ts'
 import { runtimeFailure } from './errors.ts'
-import { isMeshName, MAX_NODES, type MeshLayout, meshLayout, type NodeLayout, RUN_DIR } from './layout.ts'
+import { isMeshName, MAX_NODES, type MeshLayout, meshLayout, NETNS_DIR, type NodeLayout, RUN_DIR } from './layout.ts'
 import { serveLogs } from './logs.ts'
 import { makeNetwork } from './network.ts'
 import { NodeTokens } from './node-tokens.ts'
@@ -72,7 +72,7 @@ export class LocalMesh implements AsyncDisposable {
   /**
    * Starts everything and resolves when the object API answers and all components are started (not yet ready).
    * What a crashed `up` of this name left is removed first.
-   * @throws MeshError NOT_ROOT | BAD_NAME | MESH_RUNS | COMMAND_FAILED …; then nothing is left behind
+   * @throws MeshError NOT_ROOT | BAD_NAME | MESH_RUNS | NAME_TAKEN | COMMAND_FAILED …; then nothing is left behind
    */
   static async start(options: MeshOptions): Promise<LocalMesh> {
     const layout = await clearGround(options)
@@ -106,7 +106,18 @@ async function clearGround(options: MeshOptions): Promise<MeshLayout> {
   if (record !== undefined && isOwnerAlive(record)) throw runtimeFailure('MESH_RUNS', { name: options.name, pid: record.ownerPid })
   if (record !== undefined) options.tell(`removing what an earlier mesh ${options.name} left behind`)
   await removeMesh(options.name)
-  return meshLayout(options.name)
+  const layout = meshLayout(options.name)
+  assertNamesFree(layout, options.nodes)
+  return layout
+}
+
+/** What others made under our names is not ours to remove; found before anything is made. */
+function assertNamesFree(layout: MeshLayout, count: number): void {
+  const nodes = Array.from({ length: count }, (_, i) => layout.node(i + 1))
+  const netns = [layout.controlNetns, ...nodes.map((node) => node.netns)].map((name) => join(NETNS_DIR, name))
+  const links = [layout.bridge, layout.controlLink, ...nodes.map((node) => node.hostLink)].map((name) => join('/sys/class/net', name))
+  const taken = [...netns, ...links].filter((path) => existsSync(path))
+  if (taken.length > 0) throw runtimeFailure('NAME_TAKEN', { taken: taken.join(', ').slice(0, 500) })
 }
 
 /** Directories, mounts, cgroups and network; the record is written as soon as there is a place for it. */
