@@ -35,16 +35,21 @@ export function makeProgram(): Command {
   return program
 }
 
-async function main(): Promise<void> {
+/**
+ * Carries out one command; what it prints goes to the process's streams.
+ * @param words what stands behind `weft`
+ * @returns exit code
+ */
+export async function runWeft(words: readonly string[]): Promise<number> {
   try {
-    await makeProgram().parseAsync(process.argv)
+    await makeProgram().parseAsync(words, { from: 'user' })
   } catch (error) {
     const isTold = error instanceof CommanderError && !(error instanceof InvalidArgumentError) // by commander
-    if (isTold) process.exit(error.exitCode === 0 ? 0 : 2)
+    if (isTold) return error.exitCode === 0 ? 0 : 2
     printNote(`weft: ${sentenceOf(error)}`)
-    process.exit(error instanceof InvalidArgumentError ? 2 : 1)
+    return error instanceof InvalidArgumentError ? 2 : 1
   }
-  process.exit(process.exitCode ?? 0)
+  return Number(process.exitCode ?? 0)
 }
 
-if (import.meta.main) await main()
+if (import.meta.main) process.exit(await runWeft(process.argv.slice(2)))

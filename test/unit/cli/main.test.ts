@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { join, relative } from 'node:path'
 import { connectMesh, parseTarget } from '../../../cli/connect.ts'
-import { makeProgram } from '../../../cli/main.ts'
+import { makeProgram, runWeft } from '../../../cli/main.ts'
 import { collectLabel, countFrom, parseFormat, parseKind, parseMeshName } from '../../../cli/options.ts'
 import { formatAge, formatTable, sentenceOf } from '../../../cli/output.ts'
 import { VIEWS, type ZtunnelDump } from '../../../cli/ztunnel-views.ts'
@@ -59,13 +59,35 @@ describe('command line', () => {
     { args: ['ztunnel-config', 'workloads', '--name', MISSING], status: 1, says: STANDS_STILL },
   ]
   for (const row of rows)
-    it(`weft ${row.args.join(' ')} ends with ${row.status}`, () => {
-      const { status, stdout, stderr } = spawnSync(join(ROOT, 'weft'), row.args, { encoding: 'utf8' })
+    it(`weft ${row.args.join(' ')} ends with ${row.status}`, async () => {
+      const { status, stdout, stderr } = await listen(() => runWeft(row.args))
       assert.equal(status, row.status, stderr)
       assert.match(row.status === 0 ? stdout : stderr, row.says)
       if (row.status === 1) assert.equal(stderr.trim().split('\n').length, 1)
-    }).timeout(10_000)
+    })
+  it('is started by ./weft, which passes on the status', () => {
+    const { status, stdout, stderr } = spawnSync(join(ROOT, 'weft'), ['get', 'toasters'], { encoding: 'utf8' })
+    assert.deepEqual([status, stdout], [2, ''])
+    assert.match(stderr, /^weft: .*Use one of/)
+  }).timeout(10_000)
 })
+
+/** What a command prints while it runs in this process. */
+async function listen(run: () => Promise<number>): Promise<{ status: number; stdout: string; stderr: string }> {
+  const said: { readonly stdout: string[]; readonly stderr: string[] } = { stdout: [], stderr: [] }
+  const { stdout, stderr } = process
+  const before = { stdout: stdout.write, stderr: stderr.write, exitCode: process.exitCode }
+  stdout.write = (text: unknown) => said.stdout.push(String(text)) > 0
+  stderr.write = (text: unknown) => said.stderr.push(String(text)) > 0
+  try {
+    const status = await run()
+    return { status, stdout: said.stdout.join(''), stderr: said.stderr.join('') }
+  } finally {
+    stdout.write = before.stdout
+    stderr.write = before.stderr
+    process.exitCode = before.exitCode
+  }
+}
 
 describe('parsing', () => {
   it('reads labels', () => {
