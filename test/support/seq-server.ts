@@ -1,6 +1,7 @@
 // The server of the sequence-numbered exchange: sends every frame back and counts, per client, what came, what came twice
 // and what was damaged. In process (`startSeqServer`) or inside a pod: node seq-server.ts --tcp-port 9000 --http-port 9001.
-// GET /report on the HTTP port gives the counts. Only node: is imported.
+// GET /report on the HTTP port gives the counts. --lame-ms: after SIGTERM it serves on for so long, as good servers do until
+// everybody knows that they end. Only node: is imported.
 import { once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
@@ -80,6 +81,15 @@ export class SeqServer implements AsyncDisposable {
     await Promise.all(closed)
   }
 
+  /** Takes no new connections and waits for the open ones, at most `ms`. */
+  async drain(ms: number): Promise<void> {
+    this.#tcp.close()
+    this.#http.close()
+    this.#http.closeIdleConnections()
+    const deadlineMs = performance.now() + ms
+    while (this.#sockets.size > 0 && performance.now() < deadlineMs) await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+
   #serveTcp(socket: net.Socket): void {
     const reader = new FrameReader()
     socket.on('error', () => socket.destroy()) // the client's account says what it means
@@ -157,7 +167,8 @@ class Ledger {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { 'tcp-port': { type: 'string' }, 'http-port': { type: 'string' }, host: { type: 'string' } } })
+  const text = { type: 'string' } as const
+  const { values } = parseArgs({ options: { 'tcp-port': text, 'http-port': text, host: text, 'lame-ms': text } })
   const port = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text))
   const [tcpPort, httpPort] = [port(values['tcp-port']), port(values['http-port'])]
   const server = new SeqServer()
@@ -167,7 +178,12 @@ if (import.meta.main) {
     ...(values.host === undefined ? {} : { host: values.host }),
   })
   console.log(JSON.stringify({ message: 'listening', ...ports }))
-  process.on('SIGTERM', () => {
+  const lameMs = Number(values['lame-ms'] ?? 0)
+  process.once('SIGTERM', async () => {
+    if (lameMs > 0) {
+      await new Promise((resolve) => setTimeout(resolve, lameMs))
+      await server.drain(lameMs)
+    }
     console.log(JSON.stringify({ message: 'report', ...server.report() }))
     process.exit(0)
   })
