@@ -39,7 +39,7 @@ export interface WorkerContext {
 }
 
 const STATUS_DELAY_MS = 30
-const SANDBOX_RETRY = { minMs: 100, maxMs: 5000 }
+const SANDBOX_RETRY = { minMs: 100, maxMs: 2000 } // a pod waits this long at most after the agent's return
 const QUIET_TRIES = 5
 const DEFAULT_GRACE_S = 30
 const BASE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'

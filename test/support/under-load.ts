@@ -101,6 +101,11 @@ export class LoadedMesh implements AsyncDisposable {
     )
   }
 
+  /** Makes the taps forget what they have seen. */
+  async clearTaps(): Promise<void> {
+    for (const [, tap] of this.#taps) await tap.clear()
+  }
+
   /** A counter of the node's agent; 0 when it has no such line yet. */
   async agentMetric(index: number, line: string): Promise<number> {
     const { body } = await getInNetns(this.mesh.node(index).netns, '127.0.0.1', 15_014, '/metrics')
