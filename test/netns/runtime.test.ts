@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { EndpointSlice, Pod } from '../../model/object.ts'
-import { cgroup2Root } from '../../linux/cgroup.ts'
 import { isOwnerAlive, readRecord } from '../../runtime/state.ts'
+import { leftovers } from '../support/leftovers.ts'
 import { deployment, type TestMesh, testMesh } from '../support/mesh.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -271,23 +271,21 @@ describe('weft up and down', function () {
   const ended = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once('exit', (status) => resolve(status)))
 
   it('leaves nothing behind after Ctrl-C', async () => {
-    const before = traces(name)
     const child = await up()
-    assert.notDeepEqual(traces(name), before)
+    assert.notDeepEqual(leftovers(name), [])
     child.kill('SIGINT')
     assert.equal(await ended(child), 0)
-    assert.deepEqual(traces(name), before)
+    assert.deepEqual(leftovers(name), [])
   })
 
   it('leaves nothing behind after down, also when up was killed', async () => {
-    const before = traces(name)
     const child = await up()
     child.kill('SIGKILL')
     await ended(child)
     const record = readRecord(name)
     assert.ok(record !== undefined && !isOwnerAlive(record))
     execFileSync(join(ROOT, 'weft'), ['down', '--name', name])
-    assert.deepEqual(traces(name), before)
+    assert.deepEqual(leftovers(name), [])
   })
 
   it('refuses a second mesh of the same name, and lets one of another name run beside it', async () => {
@@ -307,29 +305,3 @@ describe('weft up and down', function () {
     assert.equal((await other.status()).isReady, true)
   })
 })
-
-/** What of a mesh can be seen on the machine. */
-function traces(name: string): Record<string, unknown> {
-  const lines = (text: string): string[] =>
-    text.split('\n').filter((line) => line.includes(`weft-${name}`) || line.includes(`weft/${name}`))
-  const processes = readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        const isZombie = /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')) // its new parent has not fetched it yet
-        return !isZombie && readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/weft/${name}/`)
-      } catch {
-        return false // it has ended
-      }
-    })
-  return {
-    netns: lines(execFileSync('ip', ['netns'], { encoding: 'utf8' })),
-    links: execFileSync('ip', ['-br', 'link'], { encoding: 'utf8' })
-      .split('\n')
-      .filter((line) => line.startsWith('weft-u') || line.startsWith('wv')),
-    mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')),
-    cgroups: readdirSync(cgroup2Root()).includes('weft') ? readdirSync(join(cgroup2Root(), 'weft')).filter((one) => one === name) : [],
-    files: readdirSync('/run').includes('weft') ? readdirSync('/run/weft').filter((one) => one === name) : [],
-    processes,
-  }
-}
