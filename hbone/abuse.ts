@@ -6,6 +6,7 @@ import {
   FORGIVEN_PER_DATA,
   IDLE_FRAME_BURST,
   IDLE_FRAMES_PER_SECOND,
+  MOST_OWED_UPDATES,
   RESET_MIN_STREAMS,
   RESET_WINDOW_MS,
 } from './limits.ts'
@@ -16,6 +17,8 @@ export class AbuseMeter {
   /** Unproductive frames not yet forgiven, as of #levelAt. */
   #level = 0
   #levelAt = 0
+  /** WINDOW_UPDATEs that may still come for what was sent. */
+  #owed = 0
   #windowAt = 0
   #opened = 0
   #reset = 0
@@ -32,6 +35,19 @@ export class AbuseMeter {
     this.#level = Math.max(0, this.#level - ((now - this.#levelAt) / 1000) * IDLE_FRAMES_PER_SECOND) + 1
     this.#levelAt = now
     return this.#level > IDLE_FRAME_BURST
+  }
+
+  /** A WINDOW_UPDATE; one that returns credit for what we have sent is no abuse, however late and in whatever burst it comes. */
+  windowUpdate(): boolean {
+    if (this.#owed < 1) return this.idleFrame()
+    this.#owed--
+    return false
+  }
+
+  /** DATA of so many bytes was sent: the peer will return its credit. */
+  sent(bytes: number): void {
+    this.#owed = Math.min(MOST_OWED_UPDATES, this.#owed + FORGIVEN_PER_DATA + bytes / FORGIVEN_BYTES)
+    this.data(bytes)
   }
 
   /** A DATA frame with bytes, sent or received. */

@@ -105,3 +105,6 @@ export const FORGIVEN_PER_DATA = 2
 
 /** … and one more per so many bytes: Go returns credit every 4 KiB, on stream and connection. */
 export const FORGIVEN_BYTES = 1 * KIB
+
+/** WINDOW_UPDATEs that are owed for what was sent, at most: 64 MiB on their way, credited in steps of FORGIVEN_BYTES. */
+export const MOST_OWED_UPDATES = 65_536

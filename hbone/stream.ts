@@ -222,7 +222,7 @@ export class Stream implements HboneTunnel {
   #spend(bytes: number): void {
     this.#sendWindow -= bytes
     this.#host.sendWindow -= bytes
-    this.#host.meter.data(bytes)
+    this.#host.meter.sent(bytes)
   }
 
   /** Sends what windows and the writer allow. @returns whether the sink may send more at once */
