@@ -40,6 +40,7 @@ class TunnelDuplex extends Duplex implements TunnelSink {
 
   onClosed(error: MeshError | undefined): void {
     if (error !== undefined) this.destroy(error)
+    else this.#go() // a server that wants no more: what waits is dropped
   }
 
   override _read(): void {

@@ -145,7 +145,11 @@ export class FrameHandler implements FrameSink {
   }
 
   #idle(): void {
-    if (this.#connection.meter.idleFrame()) this.#connection.fail({ code: H2Error.enhanceYourCalm, reason: 'flood of empty frames' })
+    if (this.#connection.meter.idleFrame()) this.#floods()
+  }
+
+  #floods(): void {
+    this.#connection.fail({ code: H2Error.enhanceYourCalm, reason: 'flood of empty frames' })
   }
 
   #isIdle(streamId: number): boolean {
@@ -234,6 +238,11 @@ export class FrameHandler implements FrameSink {
       else this.#idle()
       return
     }
+    const isServed = this.#connection.handler.role === 'client' && stream.isTunnel && stream.isRemoteEnded
+    if (code === H2Error.noError && isServed) {
+      stream.close(undefined, false) // RFC 9113 section 8.1: the server has said all and reads no more; what it said counts
+      return
+    }
     const kind = code === H2Error.refusedStream && !stream.isTunnel ? 'STREAM_REFUSED' : 'STREAM_RESET'
     stream.close(hboneFailure(kind, { h2: h2ErrorName(code) }), true)
   }
@@ -276,7 +285,7 @@ export class FrameHandler implements FrameSink {
 
   #onWindowUpdate(streamId: number, bytes: number): void {
     const connection = this.#connection
-    this.#idle()
+    if (connection.meter.windowUpdate()) this.#floods()
     if (streamId === 0) {
       if (bytes === 0) connection.fail({ code: H2Error.protocolError, reason: 'WINDOW_UPDATE of 0' })
       else if (!connection.takeWindowUpdate(bytes))

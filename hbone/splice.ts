@@ -6,7 +6,10 @@ import { H2Error } from './errors.ts'
 import type { PlainReader, PlainSocket } from './plain-socket.ts'
 import type { HboneTunnel, TunnelSink } from './tunnel.ts'
 
-/** How a splice ended: `both` = each direction by its own end; else who failed first and how (the other side was reset). */
+/**
+ * How a splice ended: `both` = each direction by its own end; else who failed first and how (the other side was
+ * reset). `tunnel` without an error: the server ended it while the socket went on sending.
+ */
 export interface SpliceEnd {
   readonly by: 'both' | 'tunnel' | 'socket' | 'a' | 'b'
   readonly error: MeshError | undefined
@@ -26,6 +29,9 @@ export interface PlainCounters {
 
 /** A plain reader pauses while the other side has this much unsent. */
 const PLAIN_QUEUE_BYTES = 256 * 1024
+
+/** What an app may still send after the server's end before it is reset: more than socket buffers hold by default. */
+const MOST_DROPPED_BYTES = 16 * 1024 * 1024
 
 /**
  * Carries bytes both ways until both directions have ended or either side failed; owns both from here on.
@@ -58,6 +64,8 @@ class TunnelSplice {
   readonly #socket: PlainSocket
   readonly #ended = Promise.withResolvers<SpliceEnd>()
   #hasSocketEnded = false
+  /** Bytes of the socket that came after the server's end. */
+  #dropped = 0
   #isTunnelClosed = false
   #isSocketClosed = false
 
@@ -75,9 +83,25 @@ class TunnelSplice {
     this.#tunnel.end()
   }
 
+  /**
+   * The socket has sent something. After a server's own end that is dropped, so that a reset does not tear what the app has not
+   * yet read out of its kernel; an app that goes on for longer is reset.
+   * @returns whether the tunnel takes it
+   */
+  takesMore(length: number): boolean {
+    if (!this.#isTunnelClosed) return true
+    this.#dropped += length
+    if (this.#dropped > MOST_DROPPED_BYTES && this.#socket.queuedBytes === 0) {
+      this.#ended.resolve({ by: 'tunnel', error: undefined })
+      this.#socket.reset()
+    }
+    return false
+  }
+
   tunnelClosed(error: MeshError | undefined): void {
     this.#isTunnelClosed = true
     if (error === undefined) {
+      this.#socket.resume() // it may wait for a window that nobody will open, and is to be read to its end
       this.#finish()
       return
     }
@@ -145,11 +169,16 @@ class FromSocket implements PlainReader {
   }
 
   onBlock(block: Block, length: number): boolean {
+    if (!this.#splice.takesMore(length)) {
+      block.release()
+      return true
+    }
     this.#counters.toTunnel += length
     return this.#tunnel.sendBlock(block, length)
   }
 
   onBytes(bytes: Buffer, length: number): boolean {
+    if (!this.#splice.takesMore(length)) return true
     this.#counters.toTunnel += length
     return this.#tunnel.sendBytes(bytes, length)
   }

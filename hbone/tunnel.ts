@@ -10,7 +10,10 @@ export interface TunnelSink {
   onEnd(): void
   /** Sending may go on after `sendBlock` or `sendBytes` returned false. */
   onWritable(): void
-  /** Nothing more comes or goes: undefined = both halves ended; else STREAM_RESET, CONNECTION_CLOSED, ABORTED, … */
+  /**
+   * Nothing more comes or goes: undefined = both halves ended, or a server ended its half and wants no more of ours; else
+   * STREAM_RESET, CONNECTION_CLOSED, ABORTED, …
+   */
   onClosed(error: MeshError | undefined): void
 }
 
