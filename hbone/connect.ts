@@ -96,12 +96,17 @@ export function readResponse(
   fields: readonly HeaderField[],
   isTooLarge: boolean,
 ): { readonly status: number; readonly headers: Readonly<Record<string, string>> } | string {
-  const split = splitFields(fields, isTooLarge)
+  const split = splitFields(fields.filter(isNoLength), isTooLarge)
   if (typeof split === 'string') return split
   const status = split.pseudo.get(':status') ?? ''
   if (split.pseudo.size !== 1 || !/^[1-9]\d\d$/.test(status)) return 'a response has one :status'
   if (isTooLarge) return 'the head is too large'
   return { status: Number(status), headers: toRecord(split.plain) }
+}
+
+/** The length of a refusal's body, which nobody reads; in a 2xx it must be ignored (RFC 9110 section 9.3.6). */
+function isNoLength([name]: HeaderField): boolean {
+  return name !== 'content-length'
 }
 
 interface SplitFields {

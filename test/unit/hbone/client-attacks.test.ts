@@ -48,15 +48,19 @@ describe('hbone/client: attacks', function () {
     ['101', [headers(1, [[':status', '101']])], 'PROTOCOL_VIOLATION'],
     ['a flood of 100', [repeat(headers(1, [[':status', '100']]), 20)], 'PROTOCOL_VIOLATION'],
     [
-      'content-length on a tunnel',
+      '503 with a length',
       [
         headers(1, [
-          [':status', '200'],
+          [':status', '503'],
           ['content-length', '5'],
         ]),
+        data(1, 5, 1),
       ],
-      'PROTOCOL_VIOLATION',
+      'CONNECT_REFUSED',
     ],
+    ['RST_STREAM NO_ERROR before the end', [ok, word(T.rstStream, 1, E.noError)], 'STREAM_RESET'],
+    ['the end and RST_STREAM NO_ERROR', [ok, data(1, 0, 1), word(T.rstStream, 1, E.noError)], 'ended'],
+    ['the end and RST_STREAM CANCEL', [ok, data(1, 0, 1), word(T.rstStream, 1, E.cancel)], 'STREAM_RESET'],
     ['RST_STREAM', [word(T.rstStream, 1, E.internalError)], 'STREAM_RESET'],
     ['REFUSED_STREAM', [word(T.rstStream, 1, E.refusedStream)], 'STREAM_REFUSED'],
     ['GOAWAY below the stream', [encodeFrame(T.goAway, 0, 0, Buffer.alloc(8))], 'GOAWAY'],
@@ -92,6 +96,7 @@ describe('hbone/client: attacks', function () {
         [
           [':status', '200'],
           ['baggage', 'k8s.pod.name=x'],
+          ['content-length', '5'],
         ],
         1,
       ),
