@@ -83,7 +83,7 @@ ${extra}`
         assert.equal(line['src.identity'], CLIENT_ID)
         assert.equal(line['dst.identity'], SERVER_ID)
         assert.equal(line['dst.hbone_addr'], `${host}:8080`)
-        assert.equal(line['dst.addr'], direction === 'outbound' ? `${host}:15008` : `${host}:8080`)
+        assert.equal(line['dst.addr'], `${host}:15008`)
         assert.equal(line['src.workload'], 'client')
         assert.equal(line.error, undefined)
         assert.ok(Number(line.bytes_sent) > 50 && Number(line.bytes_recv) > 50)

@@ -11,7 +11,7 @@ import type { Endpoint } from '../../model/address.ts'
 import type { Identity, SpiffeId } from '../../model/identity.ts'
 import type { PolicyConnection } from '../../model/policy.ts'
 import type { Workload } from '../../model/workload.ts'
-import { decide as authorize, explain } from '../../policy/l4.ts'
+import { decideWithDryRun, explain } from '../../policy/l4.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { bareFacts } from './accept.ts'
 import { factsOfBaggage } from './baggage.ts'
@@ -112,7 +112,9 @@ export function checkPolicy(connection: PolicyConnection, dialled: Endpoint, pod
   if (pod.connections.size > pod.settings.maxPodConnections) throw ztunnelFailure('LIMIT_REACHED')
   const workload = pod.mesh.workloadByAddress(pod.settings.network, dialled.ip)
   if (workload === undefined) throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, ip: dialled.ip })
-  const verdict = authorize(pod.mesh.policiesFor(workload), connection)
+  const { verdict, dryRun } = decideWithDryRun(pod.mesh.policiesFor(workload), connection)
+  for (const finding of dryRun)
+    pod.log.info('a dry-run policy matched', { ...finding, pod: pod.name, src: connection.sourceIp, identity: connection.source })
   if (verdict.isAllowed) return
   pod.refused.inc({ direction: 'inbound', code: 'POLICY_DENIED' })
   throw ztunnelFailure('POLICY_DENIED', { reason: explain(verdict) })
@@ -136,7 +138,7 @@ function factsOf(request: ConnectRequest, workload: Workload, to: Endpoint, peer
   return {
     direction: 'inbound',
     source: { address: peer.source, workload: source, identity: peer.id },
-    destination: { address: to, workload, identity: pod.id },
+    destination: { address: peer.dialled, workload, identity: pod.id },
     hboneAddress: request.authority,
     service: inboundService(workload, to.port, forwarded?.host, pod.mesh),
   }
