@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { MeshStatus } from '../../runtime/status.ts'
 import { deployment } from '../support/mesh.ts'
+import { LoadedMesh } from '../support/under-load.ts'
 
 const WEFT = join(import.meta.dirname, '..', '..', 'weft')
 const SERVER = `require('node:http').createServer((q, r) => r.end('served')).listen(8080, '::')`
@@ -82,6 +83,8 @@ describe('weft release', function () {
     for (const pid of pids) process.kill(pid, 'SIGKILL')
     await ended
     assert.notEqual(ask(`http://${ip}:8080/`).status, 0)
+    weft('release', '-n', 'shop')
+    assert.equal(ask(`http://${ip}:8080/`).stdout, 'served')
     weft('release', '--all')
     assert.equal(ask(`http://${ip}:8080/`).stdout, 'served')
     assert.equal(ask(`http://${service.spec.clusterIP}/`).stdout, 'served')
@@ -93,5 +96,83 @@ describe('weft release', function () {
   it('is removed by down afterwards', () => {
     assert.match(weft('down'), /is removed/)
     assert.ok(!execFileSync('ip', ['netns'], { encoding: 'utf8' }).includes(`weft-${name}`))
+  })
+})
+
+describe('weft release while `up` lives', function () {
+  this.timeout(60_000)
+  let loaded: LoadedMesh
+
+  before(async () => {
+    loaded = await LoadedMesh.start({
+      componentArgs: { cni: ['--release-wait', '200ms'] },
+      objects: [
+        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'other', labels: { 'istio.io/dataplane-mode': 'ambient' } } },
+        deployment('other', 'stays', ['sleep', 'infinity'], { pod: { nodeName: 'node-1' } }),
+      ],
+    })
+  })
+  after(async () => {
+    await loaded[Symbol.asyncDispose]()
+  })
+
+  // Not spawnSync: the API that the command asks is served by this process.
+  const weft = (...args: string[]): Promise<{ status: number | null; stdout: string; stderr: string }> =>
+    new Promise((resolve) => {
+      const child = spawn(WEFT, [...args, '--name', loaded.mesh.mesh.layout.name], { stdio: ['ignore', 'pipe', 'pipe'] })
+      const [out, err]: [string[], string[]] = [[], []]
+      child.stdout.on('data', (chunk) => out.push(String(chunk)))
+      child.stderr.on('data', (chunk) => err.push(String(chunk)))
+      child.once('close', (status) => resolve({ status, stdout: out.join(''), stderr: err.join('') }))
+    })
+  const enrolment = async (namespace: string): Promise<string[]> =>
+    (await loaded.mesh.status()).pods.filter((pod) => pod.namespace === namespace).map((pod) => pod.enrolment)
+  const areEnrolled = async (namespace: string): Promise<boolean> => (await enrolment(namespace)).every((one) => one === 'enabled')
+  const components = (): string[] =>
+    loaded.mesh.mesh.supervisor
+      .states()
+      .map(({ name }) => name)
+      .filter((name) => /^(ztunnel|cni|controlplane)/.test(name))
+
+  /** Released: all requests are answered, in plaintext. */
+  const assertPlain = async (): Promise<void> => {
+    await loaded.clearTaps()
+    await loaded.mesh.until('the path works', async () => (await loaded.load(50, 0.3).finished).lost === 0)
+    await assert.rejects(loaded.assertNoPlaintext(), /not to port 15008/)
+  }
+  const assertMeshed = async (): Promise<void> => {
+    await loaded.mesh.until('everything is enrolled', () => areEnrolled('shop'))
+    await loaded.mesh.until('the path works', async () => (await loaded.load(50, 0.3).finished).lost === 0)
+    await loaded.clearTaps()
+    assert.equal((await loaded.load(50, 0.5).finished).lost, 0)
+    await loaded.assertNoPlaintext()
+  }
+
+  it('every component dead: refused before, plain after, loud, and meshed again afterwards', async () => {
+    const { supervisor } = loaded.mesh.mesh
+    await Promise.all(components().map((name) => supervisor.hold(name)))
+    assert.equal((await loaded.load(50, 0.3).finished).answered, 0)
+    const released = await weft('release', '--all')
+    assert.equal(released.status, 0, released.stderr)
+    assert.match(released.stderr, /NOT protected/)
+    await assertPlain()
+    const status = await weft('status')
+    assert.equal(status.status, 1)
+    assert.match(status.stdout, /NOT protected by the mesh[\s\S]*node node-1[\s\S]*node node-2/)
+    for (const name of components()) if (!name.startsWith('cni')) supervisor.resume(name)
+    assert.equal((await weft('release', '--all', '--resume')).status, 0)
+    await assertMeshed()
+  })
+
+  it('one namespace: its pods speak plaintext, the others stay; labelled again it is meshed', async () => {
+    const released = await weft('release', '-n', 'shop')
+    assert.equal(released.status, 0, released.stderr)
+    await assertPlain()
+    assert.ok(await areEnrolled('other'))
+    assert.match((await weft('status')).stdout, /NOT protected by the mesh[\s\S]*namespace shop/)
+    assert.equal((await weft('release', '-n', 'shop', '--resume')).status, 0)
+    await loaded.mesh.label('shop', { 'istio.io/dataplane-mode': 'ambient' })
+    await assertMeshed()
+    assert.deepEqual((await loaded.mesh.status()).released, [])
   })
 })

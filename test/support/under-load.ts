@@ -96,7 +96,7 @@ export class LoadedMesh implements AsyncDisposable {
       )
     }
     assert.ok(
-      (await this.#taps[0]?.[1].tcpBetween(pods))?.some((flow) => flow.payload === 'tls'),
+      (await this.#taps[0]?.[1].tcpBetween(pods))?.some((flow) => flow.serverPort === 15_008),
       'the taps saw the requests',
     )
   }
