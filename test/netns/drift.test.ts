@@ -10,7 +10,7 @@ import { deployment, type TestPod } from '../support/mesh.ts'
 import type { SeqReport } from '../support/seq-client.ts'
 import { LoadedMesh } from '../support/under-load.ts'
 
-const ROUND_MS = 1000
+const ROUND_MS = 400
 
 describe('drift', function () {
   this.timeout('60s')
@@ -83,7 +83,7 @@ describe('drift', function () {
     it(`puts back ${damage.name}, and counts it as ${damage.kind}`, async () => {
       const line = `weft_capture_drift_total{kind="${damage.kind}"}`
       const before = await loaded.agentMetric(damage.node, line)
-      const plaintext = loaded.load(50, (ROUND_MS + 1500) / 1000, { from: stranger })
+      const plaintext = loaded.load(50, (ROUND_MS + 800) / 1000, { from: stranger })
       await loaded.mesh.until('the stranger calls', () => plaintext.hasBegun())
       const beganMs = performance.now()
       assert.ok(damage.do() > 0, 'nothing was there to be taken away')
@@ -92,7 +92,7 @@ describe('drift', function () {
       const tookMs = performance.now() - beganMs
       assert.ok(tookMs < ROUND_MS + 4000, `took ${tookMs} ms`)
       const report: SeqReport = await plaintext.finished
-      assert.ok(report.sent > 50)
+      assert.ok(report.sent > 30)
       assert.equal(report.answered, 0, 'the STRICT server took plaintext')
       await loaded.mesh.until('both are enrolled', async () =>
         (await loaded.mesh.status()).pods.filter((pod) => pod.namespace === 'shop').every((pod) => pod.enrolment === 'enabled'),

@@ -52,12 +52,12 @@ describe('kill -9 under load', function () {
     ['server', SERVER_NODE],
   ] as const) {
     it(`ztunnel of the ${side}'s node, twice: works again within 3 s, refused meanwhile, nothing hangs`, async () => {
-      const { finished } = loaded.load(RATE, 6)
+      const { finished } = loaded.load(RATE, 5)
       const restarts: number[] = []
       for (let round = 0; round < 2; round++) {
-        await sleep(700)
+        await sleep(400)
         restarts.push(await kill(join(loaded.mesh.node(index).cgroup, 'ztunnel'), 'ztunnel/main.ts'))
-        await sleep(1800)
+        await sleep(1500)
       }
       const report = await finished
       assert.ok(
@@ -73,10 +73,10 @@ describe('kill -9 under load', function () {
 
   it('both agents, three times: no request lost, no connection broken, every pin is the same', async () => {
     const before = [1, 2].map(pins)
-    const fresh = loaded.load(RATE, 6)
-    const open = loaded.load(50, 6, { fresh: false })
+    const fresh = loaded.load(RATE, 5)
+    const open = loaded.load(50, 5, { fresh: false })
     for (let round = 0; round < 3; round++) {
-      await sleep(700)
+      await sleep(400)
       await Promise.all([1, 2].map((index) => kill(join(loaded.mesh.node(index).cgroup, 'agent'), 'cni/main.ts')))
       await loaded.mesh.until('the agents are ready', async () => (await loaded.mesh.status()).isReady)
     }
@@ -88,10 +88,10 @@ describe('kill -9 under load', function () {
   it('the control plane, three times: no request lost; the root is kept, new processes get new certificates', async () => {
     const root = rootPem()
     const old = await certificates(1)
-    const fresh = loaded.load(RATE, 6)
-    const open = loaded.load(50, 6, { fresh: false })
+    const fresh = loaded.load(RATE, 5)
+    const open = loaded.load(50, 5, { fresh: false })
     for (let round = 0; round < 3; round++) {
-      await sleep(700)
+      await sleep(400)
       await kill(loaded.mesh.mesh.layout.controlCgroup, 'controlplane/main.ts')
       await loaded.mesh.until('the control plane is ready', async () => (await loaded.mesh.status()).isReady)
     }
@@ -107,7 +107,7 @@ describe('kill -9 under load', function () {
   })
 
   it('everything at once: works again within 5 s, nothing hangs, nothing in the clear', async () => {
-    const { finished } = loaded.load(RATE, 6)
+    const { finished } = loaded.load(RATE, 5)
     await sleep(1000)
     const { layout } = loaded.mesh.mesh
     await Promise.all([
@@ -127,7 +127,7 @@ describe('kill -9 under load', function () {
   it('a ztunnel that starts while the control plane is away: refused within 5 s, never in the clear, and well once it is back', async () => {
     await loaded.mesh.mesh.supervisor.hold('controlplane')
     await kill(join(loaded.mesh.node(1).cgroup, 'ztunnel'), 'ztunnel/main.ts')
-    const report = await loaded.load(50, 3).finished
+    const report = await loaded.load(50, 1.5).finished
     assert.equal(report.answered, 0)
     assert.equal(report.errors.TIMEOUT, undefined)
     loaded.mesh.mesh.supervisor.resume('controlplane')
