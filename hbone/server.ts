@@ -30,6 +30,8 @@ export interface HboneServerStream {
   accept(headers?: Readonly<Record<string, string>>): HboneTunnel
   /** Sends `status` and ends the stream. */
   refuse(status: number, headers?: Readonly<Record<string, string>>): void
+  /** Whether it is closed already: then nothing should be begun for it. */
+  readonly isClosed: boolean
   /** Resolves when the stream is closed, also before it was answered. */
   readonly closed: Promise<void>
 }
@@ -108,6 +110,10 @@ class ServerStream implements HboneServerStream {
   constructor(connection: Http2Connection, stream: Stream) {
     this.#connection = connection
     this.#stream = stream
+  }
+
+  get isClosed(): boolean {
+    return this.#stream.isClosed
   }
 
   get closed(): Promise<void> {

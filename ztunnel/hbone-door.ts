@@ -116,7 +116,8 @@ export class HboneDoor {
         },
         onClosed: (reason) => {
           this.#live.delete(connection)
-          if (reason !== undefined)
+          if (reason !== undefined && HOSTILE.has(reason.code)) deny(pod, bareFacts('inbound', addresses.source, addresses.local), reason)
+          else if (reason !== undefined)
             pod.log.debug('an HBONE connection ended', { peer: peer.id, from: formatEndpoint(addresses.source), error: reason.message })
         },
       })
@@ -143,4 +144,6 @@ export class HboneDoor {
   }
 }
 
+/** Ends that are the peer's doing: counted and logged like a refusal, once per connection. */
+const HOSTILE: ReadonlySet<string> = new Set(['PEER_ABUSE', 'PROTOCOL_VIOLATION', 'HANDSHAKE_TIMEOUT'])
 const NO_ERROR = 0 // RFC 9113 §7

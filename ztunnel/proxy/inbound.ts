@@ -62,7 +62,9 @@ export async function serveConnect(request: ConnectRequest, stream: HboneServerS
     deny(pod, { ...bareFacts('inbound', peer.source, peer.dialled), hboneAddress: printable(request.authority) }, failure)
     return
   }
-  await carry(stream, admitted, peer, pod)
+  // Reset in the same breath as it was opened (rapid reset): nothing is dialled for it, and no line is written.
+  if (stream.isClosed) pod.refused.inc({ direction: 'inbound', code: 'STREAM_RESET' })
+  else await carry(stream, admitted, peer, pod)
 }
 
 /** Identify and decide. @throws MeshError with the status that the peer gets */
