@@ -27,6 +27,8 @@ export function hasNoIpv6(error: unknown): boolean {
 }
 
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])
+/** Node would set 511 again: a burst of connects above that is reset (SYN cookies without room to be redeemed). */
+const BACKLOG = 4096 // cut by net.core.somaxconn
 const COMPLAINT_INTERVAL_MS = 1_000 // one line per second, however many accepts fail
 
 /** Listens on a socket of another namespace. */
@@ -54,7 +56,7 @@ export class Listener {
     const listener = new Listener(options, fd)
     await new Promise<void>((resolve, reject) => {
       listener.#server.once('error', reject)
-      listener.#server.listen({ fd }, () => {
+      listener.#server.listen({ fd }, BACKLOG, () => {
         listener.#server.off('error', reject)
         resolve()
       })
