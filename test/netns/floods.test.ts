@@ -5,7 +5,7 @@ import type net from 'node:net'
 import { CLIENT_PREFACE, encodeFrame, FrameType as T } from '../../hbone/frame.ts'
 import { idOf, type Credentials } from '../support/certificates.ts'
 import { deployment, type TestMesh, type TestPod, testMesh } from '../support/mesh.ts'
-import { dialTcp, dialTls, type Dial, logLines, meshCredentials, metric, tryConnect } from '../support/mesh-view.ts'
+import { dialTcp, dialTls, type Dial, get, logLines, meshCredentials, metric, nodeNetns, tryConnect } from '../support/mesh-view.ts'
 import { headers, RawPeer, settings, word } from '../support/raw-h2.ts'
 import { endLoad, IDLE, SEQ_HTTP_PORT, SEQ_PROBE, SEQ_SERVER, SEQ_TCP_PORT, startLoad } from '../support/seq-pods.ts'
 
@@ -29,8 +29,9 @@ const ATTACK_MS = 4000
 /** Ended means GOAWAY or the end of the socket, seen by an attacker that shares two cores with everything else. */
 const ENDED_WITHIN_MS = 1000
 const MOST_STREAMS = 1000
-/** Attacker, victim and both proxies share two cores with the rest of the machine: scheduling alone costs some 10 ms at p99. */
-const ALLOWANCE_MS = 20
+/** The 500 streams that the reset rule permits take a thread 30-60 ms, three of the floods do it in a sample of 4 s, and two cores
+ * are shared with everything else. (Before streams that are reset already went undialled it was 540 ms.) */
+const ALLOWANCE_MS = 60
 const PSS_ALLOWANCE_BYTES = 32 * 1024 * 1024
 
 describe('floods', function () {
@@ -123,17 +124,8 @@ describe('floods', function () {
   }
   const load = { to: '', mode: 'http', rate: 200, connections: 4 } as const
 
-  it('are ended within a second or 1,000 streams, and cost a neighbour nothing', async () => {
-    const to = `${server.ip}:${SEQ_HTTP_PORT}`
-    await endLoad(startLoad(victim, 3, { ...load, to })) // certificates, pools and code are warm after it
-    const mute = lingering(20, () => dialTls(door, good))
-    const quiet = startLoad(victim, 1, { ...load, to })
-    await new Promise((resolve) => setTimeout(resolve, 4000)) // a sample of 800 requests
-    const before = await endLoad(quiet)
-    assert.equal(before.lost, 0)
-    const pssBefore = await pss()
-
-    const meanwhile = startLoad(victim, 2, { ...load, to })
+  /** Every attack once. @returns a line for each */
+  const attackAll = async (): Promise<string[]> => {
     const found: string[] = []
     for (const name of Object.keys(ATTACKS)) {
       const { ms, streams, said } = await flood(name)
@@ -156,14 +148,42 @@ describe('floods', function () {
       found.push(`${name}: ended after ${Math.round(lived)} ms`)
       assert.ok(lived < HANDSHAKE_MS + 1000, found.join('\n'))
     }
+    return found
+  }
+
+  /** Memory comes back. */
+  const settles = async (pssBefore: number): Promise<void> => {
+    let now = 0
+    const endMs = performance.now() + 60_000
+    for (now = await pss(); now > pssBefore + PSS_ALLOWANCE_BYTES; now = await pss()) {
+      assert.ok(performance.now() < endMs, `PSS was ${pssBefore} before and is ${now}`)
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+    }
+    if (process.env.SHOW_LOGS !== undefined) console.log(`PSS ${pssBefore} -> ${now}`)
+  }
+
+  it('are ended within a second or 1,000 streams, and cost a neighbour nothing', async () => {
+    const to = `${server.ip}:${SEQ_HTTP_PORT}`
+    await endLoad(startLoad(victim, 3, { ...load, to })) // certificates, pools and code are warm after it
+    const mute = lingering(20, () => dialTls(door, good))
+    const quiet = startLoad(victim, 1, { ...load, to })
+    await new Promise((resolve) => setTimeout(resolve, 4000)) // a sample of 800 requests
+    const before = await endLoad(quiet)
+    assert.equal(before.lost, 0)
+    const pssBefore = await pss()
+
+    const meanwhile = startLoad(victim, 2, { ...load, to })
+    const report = (): Promise<string> => get({ from: nodeNetns(mesh, 1), ip: server.ip, port: SEQ_HTTP_PORT }, '/report')
+    await mesh.until('requests pass', async () => (await report()).includes('"2":'))
+    const found = await attackAll()
     const after = await endLoad(meanwhile)
-    const report = `${found.join('\n')}\nquiet ${JSON.stringify(before.latencyMs)}, under attack ${JSON.stringify(after.latencyMs)}`
-    if (process.env.SHOW_LOGS !== undefined) console.log(report)
-    assert.deepEqual([after.lost, after.duplicates, after.corrupted, after.connectionsBroken], [0, 0, 0, 0], report)
-    assert.ok(after.latencyMs.p99 <= 2 * before.latencyMs.p99 + ALLOWANCE_MS, report)
+    const account = `${found.join('\n')}\nquiet ${JSON.stringify(before.latencyMs)}, under attack ${JSON.stringify(after.latencyMs)}`
+    if (process.env.SHOW_LOGS !== undefined) console.log(account)
+    assert.deepEqual([after.lost, after.duplicates, after.corrupted, after.connectionsBroken], [0, 0, 0, 0], account)
+    assert.ok(after.latencyMs.p99 <= 2 * before.latencyMs.p99 + ALLOWANCE_MS, account)
 
     const codes = logLines(mesh, 'ztunnel-node-1').map((line) => line.code)
-    assert.ok(codes.filter((code) => code === 'PEER_ABUSE' || code === 'PROTOCOL_VIOLATION').length >= Object.keys(ATTACKS).length, report)
+    assert.ok(codes.filter((code) => code === 'PEER_ABUSE' || code === 'PROTOCOL_VIOLATION').length >= Object.keys(ATTACKS).length)
     assert.ok((await metric(mesh, 1, 15_020, 'weft_refused_total', { code: 'PEER_ABUSE' })) >= 8)
     const undialled = await metric(mesh, 1, 15_020, 'weft_refused_total', { code: 'STREAM_RESET' })
     assert.ok(undialled >= 300, `${undialled} streams were reset before anything was dialled for them`)
@@ -174,12 +194,6 @@ describe('floods', function () {
       'it is counted',
       async () => (await metric(mesh, 1, 15_020, 'weft_refused_total', { code: 'HANDSHAKE_TIMEOUT' })) === 20,
     )
-    let now = 0
-    const endMs = performance.now() + 60_000
-    for (now = await pss(); now > pssBefore + PSS_ALLOWANCE_BYTES; now = await pss()) {
-      assert.ok(performance.now() < endMs, `PSS was ${pssBefore} before and is ${now}`)
-      await new Promise((resolve) => setTimeout(resolve, 1000))
-    }
-    if (process.env.SHOW_LOGS !== undefined) console.log(`PSS ${pssBefore} -> ${now}`)
+    await settles(pssBefore)
   })
 })
