@@ -27,7 +27,7 @@ export function nodeComponents(mesh: MeshLayout, node: NodeLayout, options: Mesh
     node: node.name,
     netns: node.netns,
     cgroup: join(node.cgroup, cgroup),
-    command: program(file, args, options.componentArgs?.[kind]),
+    command: program(file, args, options.componentArgs?.[kind], options.nodeFlags?.[kind]),
   })
   const kubeletArgs = [
     '--mesh',
@@ -115,6 +115,6 @@ function ztunnelArgs(mesh: MeshLayout, node: NodeLayout): string[] {
   ].flat()
 }
 
-function program(file: string, args: readonly string[], more: readonly string[] = []): string[] {
-  return [process.execPath, ...NODE_FLAGS, join(ROOT, file), ...args, ...more]
+function program(file: string, args: readonly string[], more: readonly string[] = [], flags: readonly string[] = []): string[] {
+  return [process.execPath, ...NODE_FLAGS, ...flags, join(ROOT, file), ...args, ...more]
 }

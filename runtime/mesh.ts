@@ -40,6 +40,8 @@ export interface MeshOptions {
   readonly hasMesh: boolean
   /** More arguments by component kind, for tests (`ztunnel`: [`--threads`, `2`]). */
   readonly componentArgs?: Readonly<Record<string, readonly string[]>>
+  /** More flags of the interpreter for the components of nodes by kind, for tests. */
+  readonly nodeFlags?: Readonly<Record<string, readonly string[]>>
   /** Istio's own ztunnel on these nodes (`node-1`, …) instead of ours; it serves no DNS here, so pods there ask cluster DNS. */
   readonly stockZtunnel?: { readonly path: string; readonly nodes: readonly string[] }
   readonly clock: Clock

@@ -29,6 +29,7 @@ export interface TestMeshOptions {
   readonly name?: string
   readonly images?: Readonly<Record<string, string>>
   readonly componentArgs?: Readonly<Record<string, readonly string[]>>
+  readonly nodeFlags?: Readonly<Record<string, readonly string[]>>
   /** Istio's own ztunnel on some nodes. */
   readonly stockZtunnel?: { readonly path: string; readonly nodes: readonly string[] }
   /** False = do not wait for pods and components. */
@@ -196,6 +197,7 @@ export async function testMesh(options: TestMeshOptions = {}): Promise<TestMesh>
     images: options.images ?? {},
     hasMesh: options.hasMesh ?? true,
     ...(options.componentArgs === undefined ? {} : { componentArgs: options.componentArgs }),
+    ...(options.nodeFlags === undefined ? {} : { nodeFlags: options.nodeFlags }),
     ...(options.stockZtunnel === undefined ? {} : { stockZtunnel: options.stockZtunnel }),
     clock: systemClock,
     log: createLog({ process: 'up', levels: 'off' }),
