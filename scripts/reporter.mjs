@@ -14,7 +14,7 @@ export default class Reporter extends mocha.reporters.Spec {
 
   constructor(runner, options) {
     super(runner, options)
-    this.#counts = process.env.WEFT_TEST_COUNTS
+    this.#counts = process.env.TEST_COUNTS_FILE
     runner.on('pending', (test) => this.#skips.push({ title: test.fullTitle(), reason: test.skipReason }))
     runner.once('end', () => this.#finish())
   }

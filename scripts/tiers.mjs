@@ -14,7 +14,7 @@ export const TIERS = {
   unit: { needsRoot: false, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
   netns: { needsRoot: true, timeoutS: 60, deadlineS: 900, mayBeEmpty: false },
   fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
-  soak: { needsRoot: true, timeoutS: 280, deadlineS: 600, mayBeEmpty: false },
+  soak: { needsRoot: true, timeoutS: 280, deadlineS: 1200, mayBeEmpty: false },
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
   conformance: { needsRoot: false, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
   interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true, peers: ['GO', 'ENVOY'] },
@@ -74,7 +74,7 @@ function mocha(tier, args, countsFile) {
     env: {
       ...process.env,
       ...setUpPeers(tier.peers ?? []),
-      WEFT_TEST_COUNTS: countsFile,
+      TEST_COUNTS_FILE: countsFile,
       PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
     },
     detached: true, // its own process group, so that the deadline ends its children too
