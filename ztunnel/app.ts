@@ -10,6 +10,7 @@ import type { RootLog } from '../kit/log.ts'
 import { Readiness } from '../kit/ready.ts'
 import { dumpSettings } from '../kit/settings.ts'
 import { raiseFileLimit } from '../linux/limits.ts'
+import { trimHeap } from '../linux/memory.ts'
 import { makeCounter, makeGauge } from '../telemetry/metrics.ts'
 import type { DeltaClient } from '../xds/delta-client.ts'
 import { ZdsClient } from '../zds/client.ts'
@@ -29,6 +30,7 @@ import { xdsSource } from './source-xds.ts'
 import type { StateChange } from './state/store.ts'
 import { DataThreads } from './threads.ts'
 import type { ThreadNote } from './threads.ts'
+import { MemoryTrimmer } from './trim.ts'
 
 const RESERVED_SHARE = 0.2 // of the file limit: admin, xDS and certificates keep working under a flood
 
@@ -44,6 +46,7 @@ export class Ztunnel {
   readonly #enroller: Enroller
   readonly #zds: ZdsClient
   #admin: AdminServers | undefined
+  #trimmer: MemoryTrimmer | undefined
   #source: DeltaClient | FileSource | undefined
   #quit: () => void = () => undefined
 
@@ -98,6 +101,8 @@ export class Ztunnel {
     })
     const ztunnel: Ztunnel = new Ztunnel(settings, log, threads, certificates)
     await ztunnel.#startAdmin()
+    const openDescriptors = new Int32Array(descriptors)
+    ztunnel.#trimmer = new MemoryTrimmer({ clock: systemClock, open: () => Atomics.load(openDescriptors, 0), trim: trimHeap })
     log.info('ztunnel has started', { threads: count, files })
     return ztunnel
   }
@@ -132,6 +137,7 @@ export class Ztunnel {
     const forced = await this.#threads.drain(this.#settings.gracePeriodMs)
     this.#source?.stop()
     this.#admin?.close()
+    this.#trimmer?.[Symbol.dispose]()
     await this.#threads.close()
     this.#log.info('ztunnel has ended', { forced })
   }
