@@ -21,7 +21,6 @@ export const SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = 
 /** The shop as its YAML says: in the mesh. */
 async function meshed(stage: Stage): Promise<Claim[]> {
   const before = await stage.orders()
-  await stage.tap.clear()
   const isBusy = await stage.until(async () => (await stage.orders()).done >= before.done + ENOUGH_ORDERS, SCENE_LIMIT_MS)
   const flows = await stage.tap.tcpBetween(stage.podIps())
   const faults = await stage.tap.meshFaults(stage.podIps())
