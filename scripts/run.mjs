@@ -3,8 +3,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setUpPeers } from './peers.mjs'
-import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine } from './setup.mjs'
+import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine, setUpTools } from './setup.mjs'
 import { addCounts, runTier, TIERS } from './tiers.mjs'
 
 const NO_COUNTS = { passed: 0, failed: 0, skipped: 0, isOk: true }
@@ -16,12 +15,14 @@ const TARGETS = {
   },
   test: async (args) => {
     setUpMachine('`npm test` runs against the real kernel and', '`npm run test:unit` needs no root.')
+    setUpTools('test') // before the unit tests: some compile or ask openssl for a second opinion
     return tiers(['unit', 'netns'], args)
   },
   fuzz: (args) => tiers(['fuzz'], args),
   bench: (args) => {
     setUpMachine('the benchmark', '`npm run test:unit` needs no root.')
-    return node('bench/main.ts', args, setUpPeers(['ENVOY']))
+    setUpTools('bench')
+    return node('bench/main.ts', args)
   },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),

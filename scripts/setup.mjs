@@ -27,6 +27,29 @@ const PACKAGES = [
   { name: 'procps', isThere: () => hasProgram('ps') },
 ]
 
+/** What tests use besides; the compiler only in CI, because elsewhere its tests are skipped with that reason. */
+const TEST_PACKAGES = [
+  { name: 'bpftool', isThere: () => hasProgram('bpftool') },
+  { name: 'curl', isThere: () => hasProgram('curl') },
+  { name: 'openssl', isThere: () => hasProgram('openssl') },
+]
+const CI_PACKAGES = [
+  { name: 'clang', isThere: () => hasProgram('clang') },
+  { name: 'libbpf-dev', isThere: () => existsSync('/usr/include/bpf/bpf_helpers.h') },
+  { name: 'linux-libc-dev', isThere: () => existsSync('/usr/include/linux/bpf.h') },
+]
+const BENCH_PACKAGES = [{ name: 'iperf3', isThere: () => hasProgram('iperf3') }]
+
+/**
+ * Installs what tests (`test`) or benchmarks (`bench`) use besides the machine's own part; call it after setUpMachine.
+ * @throws SetupError
+ */
+export function setUpTools(purpose) {
+  const rows = purpose === 'bench' ? BENCH_PACKAGES : process.env.CI === 'true' ? [...TEST_PACKAGES, ...CI_PACKAGES] : TEST_PACKAGES
+  const missing = rows.filter((row) => !row.isThere()).map((row) => row.name)
+  if (missing.length > 0) installPackages(missing)
+}
+
 /**
  * npm's part: installs when node_modules is absent or differs from the lock file, then checks the interpreter.
  * @throws SetupError

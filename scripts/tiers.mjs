@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { setUpPeers } from './peers.mjs'
-import { INTERPRETER, ROOT, SetupError, setUpMachine } from './setup.mjs'
+import { INTERPRETER, ROOT, SetupError, setUpMachine, setUpTools } from './setup.mjs'
 
 /**
  * `timeoutS` ends one test that says nothing else, `deadlineS` the whole tier (a hang is a failure, not a wait).
@@ -37,7 +37,10 @@ export async function runTier(name, args = []) {
     if (tier.mayBeEmpty || args.some(isTestPath)) return { ...NONE, isOk: true }
     throw new SetupError(`no test file in test/${name}`)
   }
-  if (tier.needsRoot) setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
+  if (tier.needsRoot) {
+    setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
+    setUpTools('test')
+  }
   const scratch = mkdtempSync(join(tmpdir(), 'weft-test-'))
   try {
     const countsFile = join(scratch, 'counts.json')

@@ -9,6 +9,7 @@ import { row } from '../support/capture-rows.ts'
 import type { Scenario } from '../support/capture-scenario.ts'
 import { end, enrol, fill, noVariants, PROXY_PORTS, proxyIn, reopen, scenario, settled, variant } from '../support/capture-scenario.ts'
 import type { LabPeer } from '../support/netns-lab.ts'
+import { skipTest } from '../support/skip.ts'
 
 describe('capture, inbound', () => {
   let s: Scenario
@@ -18,10 +19,7 @@ describe('capture, inbound', () => {
   const control = (title: string, run: () => Promise<void>): void => {
     it(`control: ${title}`, async function () {
       const reason = noVariants()
-      if (reason !== undefined) {
-        process.stdout.write(`skipped: ${reason}\n`)
-        return this.skip()
-      }
+      if (reason !== undefined) skipTest(this, reason)
       await run()
     })
   }

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { ObjectManifest } from '../../../bpf/build.ts'
 import { BPF_DIRECTORY, clangVersion, compileObject, hashObjects, hashSources } from '../../../bpf/build.ts'
+import { skipTest } from '../../support/skip.ts'
 
 describe('bpf/build', () => {
   const manifest = JSON.parse(readFileSync(join(BPF_DIRECTORY, 'objects/manifest.json'), 'utf8')) as ObjectManifest
@@ -18,20 +19,17 @@ describe('bpf/build', () => {
     assert.match(manifest.clang, /clang version \d+/)
   })
 
-  it('the same compiler makes the same objects', function () {
-    if (clangVersion() !== manifest.clang) return this.skip() // another version must load and pass: test/netns
+  it('the same compiler makes the same objects, another one compiles them', function () {
+    const version = clangVersion()
+    if (version === undefined) skipTest(this, 'clang is not installed')
     const folder = mkdtempSync('/tmp/weft-build-')
     try {
       for (const [path, sha256] of Object.entries(manifest.objects)) {
         const name = basename(path)
         compileObject(`src/${name.replace(/o$/, 'c')}`, join(folder, name), 'include')
-        assert.equal(
-          createHash('sha256')
-            .update(readFileSync(join(folder, name)))
-            .digest('hex'),
-          sha256,
-          name,
-        )
+        const made = readFileSync(join(folder, name))
+        assert.ok(made.length > 1000, name)
+        if (version === manifest.clang) assert.equal(createHash('sha256').update(made).digest('hex'), sha256, name)
       }
     } finally {
       rmSync(folder, { recursive: true })
