@@ -4,13 +4,16 @@ import type { Clock, Timer } from '../kit/clock.ts'
 
 const LOOK_MS = 10_000
 const STORM = 256 // fewer connections than this do not leave enough behind
+const LOOKS_AFTER = 10 // the garbage collector frees the last of it when it likes
 
-/** Calls `trim` once each time the number of open descriptors has fallen below half of its peak. */
+/** Calls `trim` at each of some looks after the number of open descriptors has fallen below half of its peak. */
 export class MemoryTrimmer implements Disposable {
   readonly #clock: Clock
   readonly #open: () => number
   readonly #trim: () => void
   #peak = 0
+  /** Looks that still trim. */
+  #left = 0
   #timer: Timer
 
   constructor(options: { readonly clock: Clock; readonly open: () => number; readonly trim: () => void }) {
@@ -36,8 +39,11 @@ export class MemoryTrimmer implements Disposable {
   #look(): void {
     const open = this.#open()
     if (this.#peak >= STORM && open * 2 < this.#peak) {
-      this.#trim()
+      this.#left = LOOKS_AFTER
       this.#peak = open
     } else this.#peak = Math.max(this.#peak, open)
+    if (this.#left === 0) return
+    this.#left--
+    this.#trim()
   }
 }

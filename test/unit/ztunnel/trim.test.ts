@@ -1,4 +1,4 @@
-// When memory is given back: after a storm, once, and not because of a drizzle.
+// When memory is given back: for a while after a storm, and not because of a drizzle.
 import assert from 'node:assert/strict'
 import { MemoryTrimmer } from '../../../ztunnel/trim.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -14,8 +14,8 @@ async function trims(counts: readonly number[]): Promise<number[]> {
 
 describe('ztunnel/trim', () => {
   const rows: { name: string; counts: number[]; want: number[] }[] = [
-    { name: 'after a storm, once', counts: [10, 4000, 3000, 100, 100, 50], want: [3] },
-    { name: 'after each storm', counts: [4000, 10, 4000, 10], want: [1, 3] },
+    { name: 'ten times after a storm', counts: [10, 4000, 3000, ...Array<number>(12).fill(50)], want: [3, 4, 5, 6, 7, 8, 9, 10, 11, 12] },
+    { name: 'through the next storm', counts: [4000, 10, 4000, 10], want: [1, 2, 3] },
     { name: 'not after a few connections', counts: [200, 0, 200, 0], want: [] },
     { name: 'not while it goes on', counts: [4000, 3000, 2500, 2001], want: [] },
   ]
