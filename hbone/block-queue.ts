@@ -1,6 +1,5 @@
-// Bytes that wait for a plain socket or for a tunnel's reader, copied into pooled blocks: received chunks live in the one buffer
-// of hbone/tls-reader.ts and are gone after the call. Whole blocks go to the kernel in one write each, and a peer that sends
-// one-byte frames fills them too.
+// Bytes that wait for a plain socket, copied into pooled blocks: received chunks live in the reader's one buffer and are gone
+// after the call. Whole blocks go to the kernel in one write each, and a peer that sends one-byte frames fills them too.
 import { type Block, BLOCK_ROOM, takeBlock } from './block.ts'
 import { BLOCK_DATA_BYTES } from './limits.ts'
 

@@ -2,7 +2,7 @@
 import type { MeshError } from '../kit/error.ts'
 import type { AbuseMeter } from './abuse.ts'
 import { BLOCK_ROOM, type Block, takeBlock } from './block.ts'
-import { BlockQueue } from './block-queue.ts'
+import { ChunkQueue } from './chunk-queue.ts'
 import { H2Error, h2ErrorName, hboneFailure } from './errors.ts'
 import { Flag, FrameType, MAX_WINDOW } from './frame.ts'
 import type { HeldBytes } from './held.ts'
@@ -56,7 +56,7 @@ export class Stream implements HboneTunnel {
   /** Received and not yet credited. */
   #held = 0
   #sink: TunnelSink | undefined
-  #inbox: BlockQueue | undefined
+  #inbox: ChunkQueue | undefined
   /** The rest of a block that windows or the writer did not let through. */
   #pending: Block | undefined
   /** The sink was told false and waits for onWritable. */
@@ -85,10 +85,7 @@ export class Stream implements HboneTunnel {
     this.#sink = sink
     const inbox = this.#inbox
     this.#inbox = undefined
-    for (const block of inbox?.take() ?? []) {
-      sink.onData(block.used())
-      block.release()
-    }
+    if (inbox !== undefined) for (const chunk of inbox.take()) sink.onData(chunk)
     if (this.isRemoteEnded && this.#closedWith === undefined) sink.onEnd()
     if (this.isClosed) sink.onClosed(this.#closedWith)
   }
@@ -161,8 +158,8 @@ export class Stream implements HboneTunnel {
     this.#host.held.add(chunk.length)
     if (this.#sink !== undefined) this.#sink.onData(chunk)
     else {
-      this.#inbox ??= new BlockQueue()
-      this.#inbox.push(chunk)
+      this.#inbox ??= new ChunkQueue()
+      this.#inbox.push(Buffer.from(chunk))
     }
   }
 
@@ -203,7 +200,6 @@ export class Stream implements HboneTunnel {
     this.#pending = undefined
     this.#host.waiting.delete(this)
     if (error !== undefined) {
-      for (const block of this.#inbox?.take() ?? []) block.release()
       this.#inbox = undefined
       this.#dropHeld()
     }
