@@ -27,10 +27,16 @@ export default class Reporter extends mocha.reporters.Spec {
     }
     const { passes, failures } = this.stats
     const forbidden = this.#skips.filter(isForbidden).length
-    const counts = { passed: passes, failed: failures + forbidden, skipped: this.#skips.length - forbidden }
+    const failed = this.failures.map((test) => ({ title: test.fullTitle(), file: test.file, message: firstLines(test.err) }))
+    const counts = { passed: passes, failed: failures + forbidden, skipped: this.#skips.length - forbidden, failures: failed }
     if (this.#counts !== undefined) writeFileSync(this.#counts, JSON.stringify(counts))
     reportOpenHandles()
   }
+}
+
+/** What an error says, short enough for a summary. */
+function firstLines(error) {
+  return String(error?.message ?? error).split('\n').slice(0, 6).join(' | ').slice(0, 500)
 }
 
 /** Mocha lets the process end by itself; what keeps it from ending is named, and the run fails. */

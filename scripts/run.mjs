@@ -1,12 +1,12 @@
 // What every npm script calls: `node scripts/run.mjs TARGET [ARGS]`. Sets up what is missing, then runs the target.
 // Plain JavaScript without dependencies, so that it runs on any Node.js from 20 on; the rest runs on node_modules/.bin/node.
 import { spawn } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine, setUpTools } from './setup.mjs'
 import { addCounts, runTier, TIERS } from './tiers.mjs'
 
-const NO_COUNTS = { passed: 0, failed: 0, skipped: 0, isOk: true }
+const NO_COUNTS = { passed: 0, failed: 0, skipped: 0, notes: [], isOk: true }
 
 const TARGETS = {
   demo: (args) => {
@@ -64,7 +64,7 @@ function run(program, args, env = {}) {
   })
 }
 
-/** Runs tiers one after another, all of them also when one fails. WEFT_TIER_COUNTS names a file for the sums. */
+/** Runs tiers one after another, all of them also when one fails. WEFT_TIER_COUNTS names a file for the sums, FILE.notes gets a line per failure. */
 async function tiers(names, args) {
   const countsFile = process.env.WEFT_TIER_COUNTS
   delete process.env.WEFT_TIER_COUNTS // what the tests start refuses names of ours that it does not know
@@ -75,7 +75,10 @@ async function tiers(names, args) {
     console.log(`   ${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
     sum = addCounts(sum, counts)
   }
-  if (countsFile !== undefined) writeFileSync(countsFile, `${sum.passed} ${sum.failed} ${sum.skipped}\n`)
+  if (countsFile !== undefined) {
+    writeFileSync(countsFile, `${sum.passed} ${sum.failed} ${sum.skipped}\n`)
+    for (const note of sum.notes) appendFileSync(`${countsFile}.notes`, `${note}\n`)
+  }
   return sum.isOk ? 0 : 1
 }
 
