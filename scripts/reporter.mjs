@@ -36,7 +36,11 @@ export default class Reporter extends mocha.reporters.Spec {
 
 /** What an error says, short enough for a summary. */
 function firstLines(error) {
-  return String(error?.message ?? error).split('\n').slice(0, 6).join(' | ').slice(0, 500)
+  return String(error?.message ?? error)
+    .split('\n')
+    .slice(0, 6)
+    .join(' | ')
+    .slice(0, 500)
 }
 
 /** Mocha lets the process end by itself; what keeps it from ending is named, and the run fails. */
