@@ -129,6 +129,8 @@ function onFailed(state: Enrolment): Transition {
     case 'uncapturing':
     case 'unsteering':
       return enter(state, 'stuck')
+    case 'unpublishing': // nothing may be taken from a pod that peers rely on, nor its mark be left behind
+      return enter(state, state.wanted === 'out' ? 'unpublishing' : 'announcing')
     default:
       return onDone(state) // what is only said or waited for does not hold anything up
   }

@@ -101,7 +101,7 @@ describe('enrolment', function () {
       rmSync(path)
       await node.until(() => existsSync(path), 'repaired')
       await node.until(() => node.stateFile(server).stage === 'enrolled', 'enrolled')
-      assert.ok((await node.metric(`weft_capture_drift_total{kind="${kind}"}`)) >= 1)
+      await node.until(async () => (await node.metric(`weft_capture_drift_total{kind="${kind}"}`)) >= 1, 'counted')
       assert.equal(await node.redirection(server), 'enabled')
     })
   }

@@ -73,7 +73,7 @@ const TABLES: readonly { readonly wanted: 'in' | 'out'; readonly isPublished: bo
       marking       .            .            unpublishing unpublishing .            .            .            gone
       failed        .            unpublishing unpublishing unpublishing .            .            announcing   gone
       securing      .            .            unpublishing unpublishing .            .            .            gone
-      unpublishing  .            .            quiescing    quiescing    .            .            .            gone
+      unpublishing  .            .            quiescing    unpublishing .            .            .            gone
       quiescing     announcing   .            unguarding   unguarding   .            .            .            gone
       unguarding    .            .            uncapturing  stuck        .            .            .            gone
       uncapturing   .            .            unsteering   stuck        .            .            .            gone
@@ -99,7 +99,7 @@ const TABLES: readonly { readonly wanted: 'in' | 'out'; readonly isPublished: bo
       marking       .            .            unpublishing unpublishing .            .            .            gone
       failed        .            unpublishing unpublishing unpublishing securing     .            announcing   gone
       securing      .            .            unpublishing unpublishing .            .            .            gone
-      unpublishing  .            .            quiescing    quiescing    .            .            .            gone
+      unpublishing  .            .            quiescing    unpublishing .            .            .            gone
       quiescing     announcing   .            unguarding   unguarding   .            .            .            gone
       unguarding    .            .            uncapturing  stuck        .            .            .            gone
       uncapturing   .            .            unsteering   stuck        .            .            .            gone
@@ -154,7 +154,7 @@ describe('cni/machine', () => {
       loses: fc.integer({ min: 0, max: 7 }),
     })
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), fc.constantFrom('in' as const, 'out' as const, 'gone' as const), (steps, end) => {
+      fc.property(fc.array(step, { maxLength: 60, size: 'max' }), fc.constantFrom('in' as const, 'out' as const, 'gone' as const), (steps, end) => {
         const pod = new ModelPod()
         for (const each of steps) pod.happen(each.event, each.isDone, each.loses)
         pod.happen(end, true, 0)
@@ -164,10 +164,19 @@ describe('cni/machine', () => {
         assert.deepEqual(pod.kernel, all)
         assert.equal(pod.annotation, end === 'in' ? 'enabled' : end === 'out' ? undefined : pod.annotation)
       }),
-      { numRuns: 3000 },
+      {
+        numRuns: 3000,
+        // found once: the pod's mark could not be removed, and was forgotten
+        examples: [[[told('in'), told('failed'), told('done'), told('out'), told('done'), told('failed')], 'out']],
+      },
     )
   })
 })
+
+/** One event; a failing effect did nothing. */
+function told(event: EnrolEvent): { event: EnrolEvent; isDone: boolean; loses: number } {
+  return { event, isDone: false, loses: 0 }
+}
 
 /** A kernel, a ztunnel and a pod object that panic when something is done out of order. */
 class ModelPod {
@@ -182,7 +191,8 @@ class ModelPod {
   happen(event: EnrolEvent, isDone: boolean, loses: number): void {
     const isOver = event === 'done' || event === 'failed'
     if (isOver && this.isResting()) return // nothing runs
-    if (event === 'done' || (event === 'failed' && isDone)) this.#act(this.state.stage)
+    const isForgotten = this.state.stage === 'retracting' // whatever one ztunnel answers, no ztunnel is told of the pod again
+    if (event === 'done' || (event === 'failed' && (isDone || isForgotten))) this.#act(this.state.stage)
     if (event === 'drift') this.#drift(loses)
     this.state = next(this.state, event).state
     if (this.state.stage === 'gone') this.kernel = { isAcked: false, isSteered: false, isCaptured: false, isGuarded: false }
