@@ -154,16 +154,20 @@ describe('cni/machine', () => {
       loses: fc.integer({ min: 0, max: 7 }),
     })
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60, size: 'max' }), fc.constantFrom('in' as const, 'out' as const, 'gone' as const), (steps, end) => {
-        const pod = new ModelPod()
-        for (const each of steps) pod.happen(each.event, each.isDone, each.loses)
-        pod.happen(end, true, 0)
-        for (let i = 0; i < 40 && !pod.isResting(); i++) pod.happen('done', true, 0)
-        const all = { isAcked: end === 'in', isSteered: end === 'in', isCaptured: end === 'in', isGuarded: end === 'in' }
-        assert.equal(pod.state.stage, end === 'in' ? 'enrolled' : end)
-        assert.deepEqual(pod.kernel, all)
-        assert.equal(pod.annotation, end === 'in' ? 'enabled' : end === 'out' ? undefined : pod.annotation)
-      }),
+      fc.property(
+        fc.array(step, { maxLength: 60, size: 'max' }),
+        fc.constantFrom('in' as const, 'out' as const, 'gone' as const),
+        (steps, end) => {
+          const pod = new ModelPod()
+          for (const each of steps) pod.happen(each.event, each.isDone, each.loses)
+          pod.happen(end, true, 0)
+          for (let i = 0; i < 40 && !pod.isResting(); i++) pod.happen('done', true, 0)
+          const all = { isAcked: end === 'in', isSteered: end === 'in', isCaptured: end === 'in', isGuarded: end === 'in' }
+          assert.equal(pod.state.stage, end === 'in' ? 'enrolled' : end)
+          assert.deepEqual(pod.kernel, all)
+          assert.equal(pod.annotation, end === 'in' ? 'enabled' : end === 'out' ? undefined : pod.annotation)
+        },
+      ),
       {
         numRuns: 3000,
         // found once: the pod's mark could not be removed, and was forgotten
