@@ -1,10 +1,11 @@
-// The mesh against its peers in one run: raw TCP, our ztunnel pair, and Istio's ztunnel pair when ZTUNNEL=PATH is given.
+// The mesh against its peers in one run: raw TCP, a pair of Envoys, our ztunnel pair, and Istio's ztunnel pair when ZTUNNEL=PATH is given.
 // Same pods, same links, same kernel programs; the contenders take turns, and the medians' ratios are what counts.
 //   npm run bench [-- --rounds N] [--seconds N] [--only throughput,latency,connections]
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deployedPod, type TestMesh, testMesh, type TestPod } from '../test/support/mesh.ts'
 import { formatTable } from '../cli/output.ts'
+import { startEnvoyPair } from './envoy-pair.ts'
 import { cpuSeconds, median, pssMiB } from './measure.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -13,9 +14,10 @@ const IPERF_PORT = 5201
 const PEER = join(ROOT, 'bench/peer.ts')
 
 interface Contender {
-  readonly name: 'raw' | 'weft' | 'ztunnel'
+  readonly name: 'raw' | 'envoy' | 'weft' | 'ztunnel'
   readonly client: TestPod
-  readonly server: TestPod
+  /** What the client dials for a port of the server. */
+  readonly target: (port: number) => { readonly ip: string; readonly port: number }
   /** Processes whose CPU time counts: both proxies. */
   readonly pids: readonly number[]
 }
@@ -37,12 +39,12 @@ const QUESTIONS: Readonly<Record<string, (contender: Contender, seconds: number)
     ...(await iperf(contender, 'gbit 8 streams back', seconds, ['-P', '8', '-R'])),
   }),
   latency: async (contender, seconds) => {
-    const { p50, p99, p999 } = await peer(contender, ['ping', contender.server.ip, String(ECHO_PORT), '1024', String(seconds)])
+    const { p50, p99, p999 } = await peer(contender, ['ping', ...dialled(contender, ECHO_PORT), '1024', String(seconds)])
     return { 'p50 us': p50 ?? Number.NaN, 'p99 us': p99 ?? Number.NaN, 'p99.9 us': p999 ?? Number.NaN }
   },
   connections: async (contender, seconds) => {
     const before = cpuSeconds(contender.pids)
-    const { perSecond = Number.NaN } = await peer(contender, ['connect', contender.server.ip, String(ECHO_PORT), String(seconds)])
+    const { perSecond = Number.NaN } = await peer(contender, ['connect', ...dialled(contender, ECHO_PORT), String(seconds)])
     const cpu = cpuSeconds(contender.pids) - before
     return { 'connections/s': perSecond, 'cpu ms/connection': (cpu * 1000) / (perSecond * (seconds + 1)) }
   },
@@ -51,6 +53,9 @@ const QUESTIONS: Readonly<Record<string, (contender: Contender, seconds: number)
 async function main(options: Options): Promise<void> {
   await using ours = await testMesh({ objects: objects(), name: `bench-weft-${process.pid}`, timeoutMs: 60_000 })
   const contenders = [await contender('raw', ours, 'plain', []), await contender('weft', ours, 'meshed', proxyPids(ours))]
+  await using envoys = await startEnvoyPair(await ours.pod('plain/client'), await ours.pod('plain/server'), [ECHO_PORT, IPERF_PORT])
+  const target = (port: number): { ip: string; port: number } => ({ ip: '127.0.0.1', port: envoys.ports.get(port) ?? 0 })
+  contenders.splice(1, 0, { name: 'envoy', client: await ours.pod('plain/client'), target, pids: envoys.pids })
   const path = process.env.ZTUNNEL
   await using stock =
     path === undefined
@@ -94,7 +99,13 @@ function objects(): object[] {
 }
 
 async function contender(name: Contender['name'], mesh: TestMesh, namespace: string, pids: readonly number[]): Promise<Contender> {
-  return { name, client: await mesh.pod(`${namespace}/client`), server: await mesh.pod(`${namespace}/server`), pids }
+  const { ip } = await mesh.pod(`${namespace}/server`)
+  return { name, client: await mesh.pod(`${namespace}/client`), target: (port) => ({ ip, port }), pids }
+}
+
+function dialled({ target }: Contender, to: number): readonly [string, string] {
+  const { ip, port } = target(to)
+  return [ip, String(port)]
 }
 
 function proxyPids(mesh: TestMesh): number[] {
@@ -104,9 +115,11 @@ function proxyPids(mesh: TestMesh): number[] {
     .flatMap(({ pid }) => (pid === undefined ? [] : [pid]))
 }
 
-async function iperf({ client, server, pids }: Contender, name: string, seconds: number, more: readonly string[]): Promise<Sample> {
+async function iperf(contender: Contender, name: string, seconds: number, more: readonly string[]): Promise<Sample> {
+  const { client, pids } = contender
+  const [ip, port] = dialled(contender, IPERF_PORT)
   const before = cpuSeconds(pids)
-  const command = ['iperf3', '-c', server.ip, '-p', String(IPERF_PORT), '-t', String(seconds), '-O', '1', '-J', ...more]
+  const command = ['iperf3', '-c', ip, '-p', port, '-t', String(seconds), '-O', '1', '-J', ...more]
   const { stdout, stderr } = await client.exec(command, { timeoutMs: (seconds + 15) * 1000 })
   const cpu = cpuSeconds(pids) - before
   const result = JSON.parse(stdout) as { error?: string; end: { sum_received: { bits_per_second: number; bytes: number } } }
@@ -127,18 +140,18 @@ function report(contenders: readonly Contender[], samples: ReadonlyMap<string, r
   const keys = [...new Set([...samples.values()].flat().flatMap((sample) => Object.keys(sample)))]
   const value = (name: string, key: string): number => median((samples.get(name) ?? []).map((sample) => sample[key] ?? Number.NaN))
   const names = contenders.map(({ name }) => name)
-  const hasStock = names.includes('ztunnel')
+  const peers = names.filter((name) => name === 'envoy' || name === 'ztunnel')
   const rows = keys.map((key) => [
     key,
     ...names.map((name) => value(name, key).toPrecision(3)),
-    ...(hasStock ? [(value('weft', key) / value('ztunnel', key)).toFixed(2)] : []),
+    ...peers.map((name) => (value('weft', key) / value(name, key)).toFixed(2)),
   ])
   rows.push([
     'PSS of a proxy, MiB',
     ...contenders.map(({ pids }) => (pids.length === 0 ? '-' : median(pids.map(pssMiB)).toFixed(0))),
-    ...(hasStock ? [''] : []),
+    ...peers.map(() => ''),
   ])
-  process.stdout.write(`${formatTable(['', ...names, ...(hasStock ? ['weft/ztunnel'] : [])], rows)}\n`)
+  process.stdout.write(`${formatTable(['', ...names, ...peers.map((name) => `weft/${name}`)], rows)}\n`)
   process.stdout.write(`${readFileSync('/proc/loadavg', 'utf8').trim()}; ${JSON.stringify(Object.fromEntries(samples))}\n`)
 }
 

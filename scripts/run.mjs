@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setUpPeers } from './peers.mjs'
 import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine, setUpTools } from './setup.mjs'
 import { addCounts, runTier, TIERS } from './tiers.mjs'
 
@@ -22,7 +23,7 @@ const TARGETS = {
   bench: (args) => {
     setUpMachine('the benchmark', '`npm run test:unit` needs no root.')
     setUpTools('bench')
-    return node('bench/main.ts', args)
+    return node('bench/main.ts', args, setUpPeers(['ENVOY']))
   },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),

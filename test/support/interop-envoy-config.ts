@@ -53,8 +53,14 @@ function cluster(name: string, ip: string, port: number, more: object = {}): obj
   return { name, type: 'STATIC', connect_timeout: '2s', load_assignment: { cluster_name: name, endpoints }, ...more }
 }
 
-/** @returns static_resources of a server on 127.0.0.1: listener `hbone`; authorities of the apps, `refuse:STATUS`, and a closed port 9 */
-export function envoyServer(tls: EnvoyTls, apps: AppPorts): object {
+/** Where a server listens (default: any port of 127.0.0.1), and options of HTTP/2 that differ. */
+export interface EnvoyServerOptions {
+  readonly listen?: { readonly ip: string; readonly port: number }
+  readonly http2?: object
+}
+
+/** @returns static_resources of a server: listener `hbone`; authorities of the apps, `refuse:STATUS`, and a closed port 9 */
+export function envoyServer(tls: EnvoyTls, apps: AppPorts | Readonly<Record<string, number>>, options: EnvoyServerOptions = {}): object {
   const ports = { ...apps, closed: 9 }
   const echoed = ['baggage', 'traceparent', 'forwarded'].map((key) => ({
     header: { key, value: `%REQ(${key})%` },
@@ -80,7 +86,7 @@ export function envoyServer(tls: EnvoyTls, apps: AppPorts): object {
     '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: 'hbone',
     codec_type: 'HTTP2',
-    http2_protocol_options: HTTP2,
+    http2_protocol_options: { ...HTTP2, ...options.http2 },
     stream_idle_timeout: '0s',
     drain_timeout: '1s',
     upgrade_configs: [{ upgrade_type: 'CONNECT' }],
@@ -90,7 +96,7 @@ export function envoyServer(tls: EnvoyTls, apps: AppPorts): object {
   const filters = [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }]
   const chain = { transport_socket: tlsSocket('DownstreamTlsContext', tls), filters }
   return {
-    listeners: [{ name: 'hbone', address: address('127.0.0.1', 0), filter_chains: [chain] }],
+    listeners: [{ name: 'hbone', address: address(options.listen?.ip ?? '127.0.0.1', options.listen?.port ?? 0), filter_chains: [chain] }],
     clusters: Object.entries(ports).map(([name, port]) => cluster(name, '127.0.0.1', port)),
   }
 }
@@ -100,12 +106,14 @@ export function envoyServer(tls: EnvoyTls, apps: AppPorts): object {
  * @param identities cluster name -> certificates that are shown there
  * @param tunnels listener name -> what it leads to; each on a port of its own on 127.0.0.1
  * @param accessLog file that gets one line of JSON per connection
+ * @param http2 options of HTTP/2 that differ
  */
 export function envoyClient(
   to: { readonly ip: string; readonly port: number },
   identities: Readonly<Record<string, EnvoyTls>>,
   tunnels: Readonly<Record<string, EnvoyTunnel>>,
   accessLog: string,
+  http2: object = {},
 ): object {
   const log = {
     name: 'envoy.access_loggers.file',
@@ -136,7 +144,7 @@ export function envoyClient(
   })
   const options = {
     '@type': `${TYPE}.upstreams.http.v3.HttpProtocolOptions`,
-    explicit_http_config: { http2_protocol_options: HTTP2 },
+    explicit_http_config: { http2_protocol_options: { ...HTTP2, ...http2 } },
   }
   const clusters = Object.entries(identities).map(([name, tls]) =>
     cluster(name, to.ip, to.port, {

@@ -59,6 +59,11 @@ export class Envoy implements AsyncDisposable {
     return this.#said
   }
 
+  /** Of Envoy, also when nsenter started it: that replaces itself. */
+  get pid(): number {
+    return this.#child.pid ?? assert.fail('Envoy was not started')
+  }
+
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null
   }
