@@ -1,8 +1,8 @@
 // The two ends of a measurement: blocking sockets by koffi, so that the peer's own event loop and garbage do not show in
 // the numbers. One process per end, started by bench/mesh.ts inside a pod; prints one JSON line.
-//   echo IP PORT                 sends back what it reads, one connection after another
-//   ping IP PORT SIZE SECONDS    one connection, SIZE bytes there and back: percentiles in microseconds
-//   connect IP PORT SECONDS      connect, one byte there and back, close: connections per second
+//   echo IP PORT                         sends back what it reads, one connection after another
+//   ping IP PORT SIZE SECONDS WARM-UP    one connection, SIZE bytes there and back: percentiles in microseconds
+//   connect IP PORT SECONDS WARM-UP      connect, one byte there and back, close: connections per second
 import { isIpv6, parseIp } from '../model/address.ts'
 import type { IpAddress } from '../model/address.ts'
 import { encodeSockaddr } from '../linux/sockaddr.ts'
@@ -15,7 +15,6 @@ const SO_RCVTIMEO = 20
 const IPPROTO_TCP = 6
 const TCP_NODELAY = 1
 const MSG_NOSIGNAL = 0x4000
-const WARM_UP_SECONDS = 1
 const READ_TIMEOUT_SECONDS = 5n
 
 const c = library('libc.so.6')
@@ -75,10 +74,10 @@ function roundTrip(fd: number, data: Buffer): void {
   }
 }
 
-function ping(ip: IpAddress, port: number, size: number, seconds: number): void {
+function ping(ip: IpAddress, port: number, size: number, seconds: number, warmUpSeconds: number): void {
   const fd = dial(ip, port)
   const data = Buffer.alloc(size, 0x61)
-  for (const end = performance.now() + WARM_UP_SECONDS * 1000; performance.now() < end; ) roundTrip(fd, data)
+  for (const end = performance.now() + warmUpSeconds * 1000; performance.now() < end; ) roundTrip(fd, data)
   const samples: number[] = []
   for (const end = performance.now() + seconds * 1000; performance.now() < end; ) {
     const start = performance.now()
@@ -92,14 +91,14 @@ function ping(ip: IpAddress, port: number, size: number, seconds: number): void 
   print({ p50: at(0.5), p99: at(0.99), p999: at(0.999), perSecond: Math.round(samples.length / seconds) })
 }
 
-function connects(ip: IpAddress, port: number, seconds: number): void {
+function connects(ip: IpAddress, port: number, seconds: number, warmUpSeconds: number): void {
   const data = Buffer.alloc(1, 0x61)
   const once = (): void => {
     const fd = dial(ip, port)
     roundTrip(fd, data)
     libc.close(fd)
   }
-  for (const end = performance.now() + WARM_UP_SECONDS * 1000; performance.now() < end; ) once()
+  for (const end = performance.now() + warmUpSeconds * 1000; performance.now() < end; ) once()
   let count = 0
   for (const end = performance.now() + seconds * 1000; performance.now() < end; count++) once()
   print({ perSecond: Math.round(count / seconds) })
@@ -113,10 +112,10 @@ function main(args: readonly string[]): void {
   const [command, address = '', port = '', ...rest] = args
   const ip = parseIp(address)
   if (ip === undefined) throw new Error(`usage: peer.ts echo|ping|connect IP PORT …; ${JSON.stringify(address)} is no IP address`)
-  const [first = 0, second = 0] = rest.map(Number)
+  const [first = 0, second = 0, third = 0] = rest.map(Number)
   if (command === 'echo') echo(ip, Number(port))
-  else if (command === 'ping') ping(ip, Number(port), first, second)
-  else if (command === 'connect') connects(ip, Number(port), first)
+  else if (command === 'ping') ping(ip, Number(port), first, second, third)
+  else if (command === 'connect') connects(ip, Number(port), first, second)
   else throw new Error(`usage: peer.ts echo|ping|connect IP PORT …; there is no command ${JSON.stringify(command)}`)
 }
 
