@@ -9,9 +9,9 @@ import { serviceKeyOf } from '../model/service.ts'
 import type { Service } from '../model/service.ts'
 import type { Workload, WorkloadEndpoint } from '../model/workload.ts'
 import type { MeshReplica } from './proxy/context.ts'
-import { chooseEndpoint } from './state/balance.ts'
-import { MeshState } from './state/store.ts'
-import type { StateChange } from './state/store.ts'
+import { chooseEndpoint } from '../state/balance.ts'
+import { MeshState } from '../state/store.ts'
+import type { StateChange } from '../state/store.ts'
 
 /** Wraps the store of one thread. */
 export class Replica implements MeshReplica {

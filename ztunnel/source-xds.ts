@@ -13,7 +13,7 @@ import { decodeAddress } from '../xds/resource/address.ts'
 import { decodeAuthorization } from '../xds/resource/authorization.ts'
 import { decodeNetworks } from '../xds/resource/networks.ts'
 import type { ZtunnelSettings } from './settings.ts'
-import type { StateChange } from './state/store.ts'
+import type { StateChange } from '../state/store.ts'
 
 /** What the client of the control plane needs. */
 export interface XdsSourceOptions {

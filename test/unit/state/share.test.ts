@@ -1,8 +1,8 @@
 // Shared values are equal to what was given, and are shared.
 import assert from 'node:assert/strict'
-import type { Workload } from '../../../../model/workload.ts'
-import { Sharing } from '../../../../ztunnel/state/share.ts'
-import { workloadOf } from '../../../support/mesh-values.ts'
+import type { Workload } from '../../../model/workload.ts'
+import { Sharing } from '../../../state/share.ts'
+import { workloadOf } from '../../support/mesh-values.ts'
 
 /** A description as it comes from another thread: nothing shared with any other. */
 const fresh = (name: string, change: Partial<Workload> = {}): Workload =>
@@ -15,7 +15,7 @@ const fresh = (name: string, change: Partial<Workload> = {}): Workload =>
     }),
   )
 
-describe('ztunnel/state/share', () => {
+describe('state/share', () => {
   it('changes nothing', () => {
     const sharing = new Sharing()
     for (const workload of [fresh('a'), fresh('b'), fresh('c', { services: new Map(), authorizationPolicies: [] })]) {

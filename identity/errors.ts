@@ -1,6 +1,6 @@
 // Errors of fetching certificates: code -> who is at fault, whether to retry, what the operator checks.
-import { failures } from '../../kit/error.ts'
-import type { ErrorRow } from '../../kit/error.ts'
+import { failures } from '../kit/error.ts'
+import type { ErrorRow } from '../kit/error.ts'
 
 /** Rows by code. */
 export const IDENTITY_ERRORS = {

@@ -1,6 +1,6 @@
 // Memory: most texts of a workload are those of thousands of others (namespace, node, account, services). Each is kept once;
 // a description that came over the wire or from another thread brings its own copies. Used by store.ts only.
-import type { Locality, PortPair, ServiceKey, Workload } from '../../model/workload.ts'
+import type { Locality, PortPair, ServiceKey, Workload } from '../model/workload.ts'
 
 /** Entries per pool; a full pool is emptied, which costs sharing and nothing else. */
 const POOL_LIMIT = 100_000

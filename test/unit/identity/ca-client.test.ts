@@ -1,14 +1,14 @@
 // What the proxy believes of the CA's answer; the client itself runs against a real server in the netns tier.
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import type { CertificateAuthority } from '../../../../certs/ca.ts'
-import { CertificateAuthority as Authority } from '../../../../certs/ca.ts'
-import { checkCsr, createCsr } from '../../../../certs/csr.ts'
-import { systemClock } from '../../../../kit/clock.ts'
-import { codeOf } from '../../../../kit/error.ts'
-import type { SpiffeId } from '../../../../model/identity.ts'
-import { acceptAnswer } from '../../../../ztunnel/identity/ca-client.ts'
-import { idOf, materialOf, newCa, newSigner } from '../../../support/certificates.ts'
+import type { CertificateAuthority } from '../../../certs/ca.ts'
+import { CertificateAuthority as Authority } from '../../../certs/ca.ts'
+import { checkCsr, createCsr } from '../../../certs/csr.ts'
+import { systemClock } from '../../../kit/clock.ts'
+import { codeOf } from '../../../kit/error.ts'
+import type { SpiffeId } from '../../../model/identity.ts'
+import { acceptAnswer } from '../../../identity/ca-client.ts'
+import { idOf, materialOf, newCa, newSigner } from '../../support/certificates.ts'
 
 const ID = idOf('client')
 
@@ -20,7 +20,7 @@ async function answerOf(ca: CertificateAuthority, id: SpiffeId = ID): Promise<{ 
   return { answer: [...issued.chainPem, issued.rootsPem], keyPem }
 }
 
-describe('ztunnel/identity/ca-client', () => {
+describe('identity/ca-client', () => {
   const at = new Date()
   it('takes a chain of one and of several', async () => {
     const root = await newSigner({ name: 'root' })

@@ -1,10 +1,10 @@
 // Chooses the endpoint of a service for one connection: the port must exist, locality ranks, then weighted random.
 // Pure but for the injected random number. Follows istio/ztunnel:src/state.rs load_balance.
-import { isIpv6 } from '../../model/address.ts'
-import type { IpAddress } from '../../model/address.ts'
-import { serviceKeyOf } from '../../model/service.ts'
-import type { LoadBalancing, RoutingScope, Service, ServicePort } from '../../model/service.ts'
-import type { ServiceKey, Workload, WorkloadEndpoint } from '../../model/workload.ts'
+import { isIpv6 } from '../model/address.ts'
+import type { IpAddress } from '../model/address.ts'
+import { serviceKeyOf } from '../model/service.ts'
+import type { LoadBalancing, RoutingScope, Service, ServicePort } from '../model/service.ts'
+import type { ServiceKey, Workload, WorkloadEndpoint } from '../model/workload.ts'
 
 /**
  * @param endpoints every workload that backs the service

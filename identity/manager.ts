@@ -1,11 +1,11 @@
 // Keeps one certificate per identity of the node's pods: fetched when first needed, renewed at half of its life, kept while
 // it is valid although renewal fails. Runs on the admin thread. Follows istio/ztunnel:src/identity/manager.rs.
-import { Backoff } from '../../kit/backoff.ts'
-import type { Clock, Timer } from '../../kit/clock.ts'
-import { messageOf } from '../../kit/error.ts'
-import type { Log } from '../../kit/log.ts'
-import type { Identity, SpiffeId } from '../../model/identity.ts'
-import { spiffeIdOf } from '../../model/identity.ts'
+import { Backoff } from '../kit/backoff.ts'
+import type { Clock, Timer } from '../kit/clock.ts'
+import { messageOf } from '../kit/error.ts'
+import type { Log } from '../kit/log.ts'
+import type { Identity, SpiffeId } from '../model/identity.ts'
+import { spiffeIdOf } from '../model/identity.ts'
 import { identityFailure } from './errors.ts'
 import type { CertificateSource, WorkloadCertificate } from './ca-client.ts'
 

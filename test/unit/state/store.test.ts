@@ -1,10 +1,10 @@
 // The store's lookups under changes in any order.
 import assert from 'node:assert/strict'
-import { parseCidr } from '../../../../model/address.ts'
-import type { Authorization } from '../../../../model/policy.ts'
-import { MeshState } from '../../../../ztunnel/state/store.ts'
-import { FakeClock } from '../../../support/fake-clock.ts'
-import { ip, serviceOf, workloadOf } from '../../../support/mesh-values.ts'
+import { parseCidr } from '../../../model/address.ts'
+import type { Authorization } from '../../../model/policy.ts'
+import { MeshState } from '../../../state/store.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { ip, serviceOf, workloadOf } from '../../support/mesh-values.ts'
 
 const WEB = 'shop/web.shop.svc.cluster.local'
 const backs = (key: string) => new Map([[key, [{ servicePort: 80, targetPort: 8080 }]]])
@@ -19,7 +19,7 @@ const policy = (name: string, scope: Authorization['scope'], namespace = 'shop')
 const put = <T>(...upserts: T[]) => ({ upserts, removes: [] })
 const drop = (...removes: string[]) => ({ upserts: [], removes })
 
-describe('ztunnel/state/store', () => {
+describe('state/store', () => {
   it('finds a workload by each of its addresses, and forgets them with it', () => {
     const state = new MeshState(new FakeClock())
     const a = workloadOf('a', ['10.244.1.2', 'fd00::2'])

@@ -1,8 +1,8 @@
 // Virtual addresses of services: exact ones by a map, blocks by their longest prefix. Several namespaces may use one address;
 // the caller's own namespace wins, then a canonical service, then any. Follows istio/ztunnel:src/state/service.rs.
-import { cidrContains, isIpv6 } from '../../model/address.ts'
-import type { Cidr, IpAddress } from '../../model/address.ts'
-import type { Service } from '../../model/service.ts'
+import { cidrContains, isIpv6 } from '../model/address.ts'
+import type { Cidr, IpAddress } from '../model/address.ts'
+import type { Service } from '../model/service.ts'
 
 interface Block {
   readonly network: string

@@ -1,9 +1,9 @@
 // Endpoint choice: ports, health, families, locality and weights.
 import assert from 'node:assert/strict'
-import type { LoadBalancing, Service } from '../../../../model/service.ts'
-import type { Workload } from '../../../../model/workload.ts'
-import { chooseEndpoint } from '../../../../ztunnel/state/balance.ts'
-import { serviceOf, workloadOf } from '../../../support/mesh-values.ts'
+import type { LoadBalancing, Service } from '../../../model/service.ts'
+import type { Workload } from '../../../model/workload.ts'
+import { chooseEndpoint } from '../../../state/balance.ts'
+import { serviceOf, workloadOf } from '../../support/mesh-values.ts'
 
 const KEY = 'shop/web.shop.svc.cluster.local'
 const backend = (name: string, address: string, change: Partial<Workload> = {}, targetPort = 8080): Workload =>
@@ -73,7 +73,7 @@ const ROWS: { name: string; service?: Partial<Service>; endpoints: Workload[]; p
   },
 ]
 
-describe('ztunnel/state/balance', () => {
+describe('state/balance', () => {
   for (const row of ROWS) {
     it(row.name, () => {
       assert.deepEqual(seen(serviceOf('web', ['10.96.0.5'], row.service), row.endpoints, row.port), row.want)

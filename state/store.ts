@@ -1,15 +1,15 @@
 // What a proxy knows of the mesh, with the lookups that a connection needs: by address, virtual address, host and endpoint.
 // Changes arrive in any order (an endpoint may come before its service); the indexes are kept per change, never rebuilt.
 // Follows istio/ztunnel:src/state.rs, src/state/workload.rs and src/state/service.rs.
-import type { Clock } from '../../kit/clock.ts'
-import { pause } from '../../kit/clock.ts'
-import { ipToBytes } from '../../model/address.ts'
-import type { Cidr, IpAddress } from '../../model/address.ts'
-import type { Authorization } from '../../model/policy.ts'
-import { serviceKeyOf } from '../../model/service.ts'
-import type { Service } from '../../model/service.ts'
-import type { ServiceKey, Workload } from '../../model/workload.ts'
-import { anyBlockContains } from '../../policy/cidr.ts'
+import type { Clock } from '../kit/clock.ts'
+import { pause } from '../kit/clock.ts'
+import { ipToBytes } from '../model/address.ts'
+import type { Cidr, IpAddress } from '../model/address.ts'
+import type { Authorization } from '../model/policy.ts'
+import { serviceKeyOf } from '../model/service.ts'
+import type { Service } from '../model/service.ts'
+import type { ServiceKey, Workload } from '../model/workload.ts'
+import { anyBlockContains } from '../policy/cidr.ts'
 import { Sharing } from './share.ts'
 import { VipIndex } from './vip-index.ts'
 

@@ -1,11 +1,11 @@
 // Certificates over time: sharing, order, renewal at half-life, retries that keep what is valid.
 import assert from 'node:assert/strict'
-import { createLog } from '../../../../kit/log.ts'
-import type { Identity } from '../../../../model/identity.ts'
-import { spiffeIdOf } from '../../../../model/identity.ts'
-import type { CertificateSource, WorkloadCertificate } from '../../../../ztunnel/identity/ca-client.ts'
-import { CertificateManager } from '../../../../ztunnel/identity/manager.ts'
-import { FakeClock, settle } from '../../../support/fake-clock.ts'
+import { createLog } from '../../../kit/log.ts'
+import type { Identity } from '../../../model/identity.ts'
+import { spiffeIdOf } from '../../../model/identity.ts'
+import type { CertificateSource, WorkloadCertificate } from '../../../identity/ca-client.ts'
+import { CertificateManager } from '../../../identity/manager.ts'
+import { FakeClock, settle } from '../../support/fake-clock.ts'
 
 const LIFE_MS = 24 * 3_600_000
 const who = (serviceAccount: string): Identity => ({ trustDomain: 'cluster.local', namespace: 'shop', serviceAccount })
@@ -56,7 +56,7 @@ function setUp() {
   return { clock, ca, manager: new CertificateManager({ caClient: ca, clock, log, random: () => 0.5 }) }
 }
 
-describe('ztunnel/identity/manager', () => {
+describe('identity/manager', () => {
   it('shares one fetch among all who ask, and holds the result', async () => {
     const { ca, manager } = setUp()
     const [a, b] = await Promise.all([manager.get(who('a'), 'realtime'), manager.get(who('a'), 'warmup')])
