@@ -11,6 +11,13 @@ export const IDENTITY_ERRORS = {
     flag: 'IDENTITY_ERROR',
     hint: 'its log names the reason; a pod of that identity must run on this node',
   },
+  CERTIFICATE_TIMEOUT: {
+    source: 'internal',
+    retry: 'yes',
+    flag: 'IDENTITY_ERROR',
+    message: 'no certificate for this pod yet',
+    hint: 'is the certificate authority reachable? see the log, scope `identity`',
+  },
   CERTIFICATE_INVALID: {
     source: 'internal',
     retry: 'yes',

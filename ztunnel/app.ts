@@ -17,7 +17,7 @@ import { ZdsClient } from '../zds/client.ts'
 import { dumpIdentity } from './admin/certificates.ts'
 import { configDump } from './admin/config-dump.ts'
 import { Mirror } from './admin/mirror.ts'
-import { AdminServers } from './admin/server.ts'
+import { AdminServers } from '../telemetry/admin-server.ts'
 import type { PodConnections, PodInfo } from './channel.ts'
 import { Enroller } from './enroll.ts'
 import { CaClient } from '../identity/ca-client.ts'
@@ -182,6 +182,7 @@ export class Ztunnel {
   async #startAdmin(): Promise<void> {
     const { adminPort, statsPort, readyPort, isIpv6Enabled, monitoringIp } = this.#settings
     this.#admin = await AdminServers.start({
+      process: 'ztunnel',
       adminPort,
       statsPort,
       readyPort,

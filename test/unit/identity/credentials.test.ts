@@ -5,13 +5,12 @@ import { checkCsr, createCsr } from '../../../certs/csr.ts'
 import { systemClock } from '../../../kit/clock.ts'
 import { codeOf } from '../../../kit/error.ts'
 import type { SpiffeId } from '../../../model/identity.ts'
-import type { CertificateMessage } from '../../../ztunnel/channel.ts'
-import { CredentialStore } from '../../../ztunnel/credentials.ts'
+import { CredentialStore, type CredentialText } from '../../../identity/credentials.ts'
 
 const ID = 'spiffe://cluster.local/ns/shop/sa/web' as SpiffeId
 
 describe('CredentialStore', () => {
-  let message: CertificateMessage
+  let message: CredentialText
 
   before(async () => {
     const { authority } = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local', clock: systemClock })
@@ -20,7 +19,7 @@ describe('CredentialStore', () => {
     assert.ok(csr.ok)
     const issued = await authority.issue({ publicKey: csr.value.publicKey, id: ID })
     const notAfterMs = systemClock.nowMs() + 60_000
-    message = { kind: 'certificate', id: ID, chainPem: issued.chainPem.join('\n'), keyPem, rootsPem: issued.rootsPem, notAfterMs }
+    message = { id: ID, chainPem: issued.chainPem.join('\n'), keyPem, rootsPem: issued.rootsPem, notAfterMs }
   })
 
   function setUp(waitMs = 1000): { store: CredentialStore; asked: string[] } {

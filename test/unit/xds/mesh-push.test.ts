@@ -6,7 +6,7 @@ import { encodeAuthorization } from '../../../xds/resource/authorization.ts'
 import { encodeNetworks } from '../../../xds/resource/networks.ts'
 import { parseLocalXds } from '../../../ztunnel/local-xds.ts'
 import { difference } from '../../../ztunnel/source-file.ts'
-import { decodePush } from '../../../ztunnel/source-xds.ts'
+import { decodeMeshPush } from '../../../xds/mesh-push.ts'
 
 const FILE = `
 workloads:
@@ -18,7 +18,7 @@ policies:
 networks: ["10.0.0.0/8"]
 `
 
-describe('source-xds', () => {
+describe('mesh-push', () => {
   const parsed = parseLocalXds(FILE)
   assert.ok(parsed.ok)
   const [web] = parsed.value.workloads
@@ -27,7 +27,7 @@ describe('source-xds', () => {
   assert.ok(web !== undefined && service !== undefined && policy !== undefined)
 
   it('takes workloads and services of one push, and names what it cannot read', () => {
-    const { change, errors } = decodePush(ADDRESS_TYPE, {
+    const { change, errors } = decodeMeshPush(ADDRESS_TYPE, {
       upserts: [
         { name: web.uid, bytes: encodeWorkload(web) },
         { name: 'shop/web.shop.svc.cluster.local', bytes: encodeService(service) },
@@ -42,21 +42,21 @@ describe('source-xds', () => {
   })
 
   it('takes policies and address blocks', () => {
-    const policies = decodePush(AUTHORIZATION_TYPE, {
+    const policies = decodeMeshPush(AUTHORIZATION_TYPE, {
       upserts: [{ name: 'shop/deny', bytes: encodeAuthorization(policy) }],
       removes: ['shop/old'],
     })
     assert.deepEqual(policies.change.policies, { upserts: [policy], removes: ['shop/old'] })
     const bytes = encodeNetworks({ podAndServiceCidrs: parsed.value.networks })
     assert.deepEqual(
-      decodePush(NETWORKS_TYPE, { upserts: [{ name: 'default', bytes }], removes: [] }).change.networks,
+      decodeMeshPush(NETWORKS_TYPE, { upserts: [{ name: 'default', bytes }], removes: [] }).change.networks,
       parsed.value.networks,
     )
-    assert.deepEqual(decodePush(NETWORKS_TYPE, { upserts: [], removes: ['default'] }).change.networks, [])
+    assert.deepEqual(decodeMeshPush(NETWORKS_TYPE, { upserts: [], removes: ['default'] }).change.networks, [])
   })
 
   it('refuses a type that was not asked for', () => {
-    assert.equal(decodePush('type.googleapis.com/other', { upserts: [], removes: [] }).errors.length, 1)
+    assert.equal(decodeMeshPush('type.googleapis.com/other', { upserts: [], removes: [] }).errors.length, 1)
   })
 
   it('a changed file names what is gone', () => {

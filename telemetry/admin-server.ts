@@ -1,9 +1,9 @@
-// The admin thread's HTTP servers: admin (15000, loopback only), metrics (15020), readiness (15021). Paths and answers are
+// A proxy's HTTP servers: admin (15000, loopback only), metrics (15020), readiness (15021). Paths and answers are
 // ztunnel's (istio/ztunnel:src/admin.rs, src/metrics/server.rs, src/readiness/server.rs).
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { messageOf } from '../../kit/error.ts'
-import type { Log } from '../../kit/log.ts'
+import { messageOf } from '../kit/error.ts'
+import type { Log } from '../kit/log.ts'
 
 /** What the servers show and do. */
 export interface AdminActions {
@@ -22,6 +22,8 @@ export interface AdminActions {
 
 /** Where to listen; port 0 = chosen by the kernel. */
 export interface AdminOptions {
+  /** Name of the process, the title of the index. */
+  readonly process: string
   readonly actions: AdminActions
   readonly log: Log
   readonly adminPort: number
@@ -53,7 +55,7 @@ export class AdminServers {
   /** Listens. @throws Error of net.Server (EADDRINUSE) */
   static async start(options: AdminOptions): Promise<AdminServers> {
     const any = options.monitoringIp || (options.isIpv6Enabled ? '::' : '0.0.0.0')
-    const admin = await listen(adminHandler(options.actions), '127.0.0.1', options.adminPort, options.log)
+    const admin = await listen(adminHandler(options.actions, indexOf(options.process)), '127.0.0.1', options.adminPort, options.log)
     const stats = await listen(statsHandler(options.actions), any, options.statsPort, options.log)
     const ready = await listen(readyHandler(options.actions), any, options.readyPort, options.log)
     return new AdminServers([admin, stats, ready])
@@ -73,18 +75,18 @@ export class AdminServers {
 }
 
 const TEXT = 'text/plain; charset=utf-8'
-const INDEX = `<!doctype html><title>ztunnel</title><ul>
+const indexOf = (process: string): string => `<!doctype html><title>${process}</title><ul>
 <li><a href="config_dump">config_dump</a> what this proxy knows
 <li>logging: POST ?level=LEVEL or ?level=area:LEVEL, ?reset
 <li>quitquitquit: POST ends the process in order
 </ul>
 `
 
-function adminHandler(actions: AdminActions): Handler {
+function adminHandler(actions: AdminActions, index: string): Handler {
   return async (request, url) => {
     switch (url.pathname) {
       case '/':
-        return { status: 200, type: 'text/html; charset=utf-8', body: INDEX }
+        return { status: 200, type: 'text/html; charset=utf-8', body: index }
       case '/config_dump':
         return { status: 200, type: 'application/json', body: JSON.stringify(await actions.configDump(), undefined, 2) }
       case '/logging':

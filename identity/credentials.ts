@@ -1,5 +1,5 @@
-// A data thread's certificates: one TLS context and one peer admission per identity, renewed by messages of the admin thread.
-// Connections wait for their identity's first certificate (bounded) instead of failing. Called by pod.ts and proxy/dial.ts.
+// A proxy thread's certificates: one TLS context and one peer admission per identity, put in by whoever fetches them.
+// Connections wait for their identity's first certificate (bounded) instead of failing. Called by ztunnel/ and waypoint/.
 import { constants } from 'node:crypto'
 import tls from 'node:tls'
 import { parseBundle } from '../certs/bundle.ts'
@@ -7,8 +7,7 @@ import { PeerAdmission } from '../certs/peer.ts'
 import type { Clock } from '../kit/clock.ts'
 import { messageOf } from '../kit/error.ts'
 import type { SpiffeId } from '../model/identity.ts'
-import type { CertificateMessage } from './channel.ts'
-import { ztunnelFailure } from './errors.ts'
+import { identityFailure } from './errors.ts'
 
 /** What TLS connections of one identity are made from. */
 export interface Credentials {
@@ -20,7 +19,17 @@ export interface Credentials {
   readonly notAfterMs: number
 }
 
-/** Asks the admin thread: `realtime` = a connection waits, `warmup` = a pod has come. */
+/** A certificate with its key, as TLS contexts are made from it. PEM text; the chain's leaf is first. */
+export interface CredentialText {
+  readonly id: SpiffeId
+  readonly chainPem: string
+  readonly keyPem: string
+  readonly rootsPem: string
+  /** Unix milliseconds. */
+  readonly notAfterMs: number
+}
+
+/** Asks whoever fetches certificates: `realtime` = a connection waits, `warmup` = a pod has come. */
 export type RequestCertificate = (id: SpiffeId, priority: 'realtime' | 'warmup') => void
 
 /** TLS as HBONE has it: 1.3 only, AES-GCM, no resumption. */
@@ -45,7 +54,7 @@ export class CredentialStore {
   readonly #reasons = new Map<SpiffeId, string>()
   readonly #listeners = new Set<(credentials: Credentials) => void>()
 
-  /** @param options.request asks the admin thread; called each time a waiter comes while none is there */
+  /** @param options.request asks for a certificate; called each time a waiter comes while none is there */
   constructor(options: { trustDomain: string; clock: Clock; waitMs: number; request: RequestCertificate }) {
     this.#options = options
   }
@@ -61,8 +70,8 @@ export class CredentialStore {
     return known !== undefined && known.notAfterMs > this.#options.clock.nowMs() ? known : undefined
   }
 
-  /** Takes a certificate of the admin thread; wakes waiters, tells listeners. One that cannot be used counts as failed. */
-  put(message: CertificateMessage): void {
+  /** Takes a certificate; wakes waiters, tells listeners. One that cannot be used counts as failed. */
+  put(message: CredentialText): void {
     let credentials: Credentials
     try {
       credentials = this.#make(message)
@@ -100,7 +109,7 @@ export class CredentialStore {
   }
 
   /** @throws Error without usable roots, or of OpenSSL */
-  #make(message: CertificateMessage): Credentials {
+  #make(message: CredentialText): Credentials {
     const { clock, trustDomain } = this.#options
     const bundle = parseBundle(message.rootsPem, trustDomain)
     if (!bundle.ok) throw new Error(bundle.errors.join('; ')) // nobody could be admitted
@@ -120,7 +129,7 @@ export class CredentialStore {
       this.#waiting.set(id, waiting)
       const timer = this.#options.clock.after(this.#options.waitMs, () => {
         waiting.delete(wake)
-        reject(ztunnelFailure('CERTIFICATE_TIMEOUT', { id, reason: this.#reasons.get(id) }))
+        reject(identityFailure('CERTIFICATE_TIMEOUT', { id, reason: this.#reasons.get(id) }))
       })
       const wake = (credentials: Credentials): void => {
         timer[Symbol.dispose]()
