@@ -17,6 +17,8 @@ import { PodIndex } from './ca/pod-index.ts'
 import { openCa, replaceFile } from './ca/root-store.ts'
 import { ServingCertificate } from './ca/serving.ts'
 import { sign } from './ca/sign.ts'
+import { Deployer } from './deploy/deployer.ts'
+import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
 import { controlplaneFailure } from './errors.ts'
 import { makeHttpServer } from './http.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
@@ -72,15 +74,18 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   const publisher = new Publisher()
   const xds = makeXdsServer(publisher, check, metrics, options)
   const loop = makeLoop(publisher, xds, metrics, options)
+  const deployer = makeDeployer(authority, options)
   source.onChange((event) => {
     pods.apply(event)
-    loop.kick()
+    if (!DEPLOYED_ONLY.has(event.object.kind)) loop.kick()
+    deployer.apply(event)
   })
   const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds), log: log.scope('http') })
   const httpPort = await listenHttp(http, settings.metricsListen)
   await source.start(stopped.signal)
   pods.fill(source.objects('pods') as Iterable<Pod>)
   loop.run()
+  deployer.kick()
   const grpc = new Server(GRPC_OPTIONS)
   xds.addTo(grpc)
   addCa(grpc, authority, check, metrics, options)
@@ -91,7 +96,7 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   log.info('control plane ready', { grpcPort, httpPort })
   const close = async (): Promise<void> => {
     stopped.abort()
-    for (const part of [loop, serving]) part[Symbol.dispose]()
+    for (const part of [loop, serving, deployer]) part[Symbol.dispose]()
     xds.close()
     http.closeAllConnections()
     await new Promise<void>((resolve) => http.close(() => resolve()))
@@ -115,6 +120,18 @@ function makeLoop(publisher: Publisher, server: DeltaServer, metrics: Controlpla
   const { settings, source, log, clock } = options
   const status = new StatusWriter({ source, log: log.scope('status'), clock })
   return new PushLoop({ source, names: namesOf(settings), publisher, server, status, metrics, log: log.scope('push'), clock })
+}
+
+function makeDeployer(authority: CertificateAuthority, { settings, source, log, clock }: ControlplaneOptions): Deployer {
+  const { waypointImage: image, waypointDiscovery: discoveryAddress, clusterDomain } = settings
+  return new Deployer({
+    source,
+    writer: source,
+    settings: { image, discoveryAddress, clusterDomain },
+    rootsPem: () => authority.rootsPem,
+    log: log.scope('deploy'),
+    clock,
+  })
 }
 
 function addCa(

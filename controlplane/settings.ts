@@ -65,6 +65,20 @@ export const SETTINGS = {
     default: 'weft-system/ztunnel',
     help: 'NAMESPACE/ACCOUNT of node proxies, separated by commas',
   },
+  waypointImage: {
+    type: 'text',
+    env: 'WEFT_WAYPOINT_IMAGE',
+    flag: '--waypoint-image',
+    default: 'weft/waypoint',
+    help: 'image of the pods that are made for Gateways of a waypoint class',
+  },
+  waypointDiscovery: {
+    type: 'text',
+    env: 'WEFT_WAYPOINT_DISCOVERY',
+    flag: '--waypoint-discovery',
+    default: 'controlplane.weft-system.svc:15012',
+    help: 'host:port of xDS and certificates, as waypoint pods reach it',
+  },
   certificateLife: {
     type: 'duration',
     env: 'WEFT_CERTIFICATE_LIFE',
