@@ -1,8 +1,8 @@
 // The objects of a source as translation takes them. The casts are here and nowhere else: the API has validated the objects.
+import type { Gateway, GatewayClass, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type {
   AuthorizationPolicy,
   EndpointSlice,
-  Gateway,
   Namespace,
   Node,
   PeerAuthentication,
@@ -21,7 +21,10 @@ export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: Readonl
     nodes: [...source.objects('nodes')] as Node[],
     services: [...source.objects('services')] as Service[],
     endpointSlices: [...source.objects('endpointslices')] as EndpointSlice[],
+    gatewayClasses: [...source.objects('gatewayclasses')] as GatewayClass[],
     gateways: [...source.objects('gateways')] as Gateway[],
+    httpRoutes: [...source.objects('httproutes')] as HttpRoute[],
+    grpcRoutes: [...source.objects('grpcroutes')] as GrpcRoute[],
     authorizationPolicies: [...source.objects('authorizationpolicies')] as AuthorizationPolicy[],
     peerAuthentications: [...source.objects('peerauthentications')] as PeerAuthentication[],
     serviceCidrs: [...source.objects('servicecidrs')] as ServiceCidr[],

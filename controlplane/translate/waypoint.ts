@@ -1,6 +1,7 @@
 // Which waypoint a service or pod must be reached through. Stricter than Istio: a waypoint that is named and absent, or that does
 // not admit the object, is published as one that nobody can reach, so that its L7 policies are never bypassed.
-import type { Gateway, MeshObject, Namespace, StringMap } from '../../model/object.ts'
+import type { Gateway } from '../../model/gateway-api.ts'
+import type { MeshObject, Namespace, StringMap } from '../../model/object.ts'
 import { labelsMatch } from './mesh.ts'
 import { hostnameOf, type MeshNames } from './mesh.ts'
 import type { GatewayAddress } from '../../model/workload.ts'
