@@ -13,7 +13,7 @@ import { DEPLOYED_ONLY, DeployedObjects, planFor, planRoots, type Step } from '.
 
 const COALESCE_MS = 20
 const RETRY_MS = 2000
-const RELEVANT: ReadonlySet<string> = new Set(['Gateway', 'Service', ...DEPLOYED_ONLY])
+const RELEVANT: ReadonlySet<string> = new Set(['Gateway', 'Service', 'ServiceAccount', ...DEPLOYED_ONLY])
 
 /** What the deployer works with. */
 export interface DeployerOptions {

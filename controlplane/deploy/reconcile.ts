@@ -15,7 +15,7 @@ export const DEPLOYED_KINDS = ['serviceaccounts', 'services', 'deployments', 'co
 export type DeployedKind = (typeof DEPLOYED_KINDS)[number]
 
 /** Kinds of objects that only matter here: translation does not read them. */
-export const DEPLOYED_ONLY: ReadonlySet<string> = new Set(['ServiceAccount', 'Deployment', 'ConfigMap'])
+export const DEPLOYED_ONLY: ReadonlySet<string> = new Set(['Deployment', 'ConfigMap'])
 
 /** One change; `replace` holds the version that it is based on. */
 export type Step =

@@ -8,6 +8,7 @@ import type {
   PeerAuthentication,
   Pod,
   Service,
+  ServiceAccount,
   ServiceCidr,
 } from '../../model/object.ts'
 import type { ConfigSource } from '../source/source.ts'
@@ -28,6 +29,7 @@ export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: Readonl
     authorizationPolicies: [...source.objects('authorizationpolicies')] as AuthorizationPolicy[],
     peerAuthentications: [...source.objects('peerauthentications')] as PeerAuthentication[],
     serviceCidrs: [...source.objects('servicecidrs')] as ServiceCidr[],
+    serviceAccounts: [...source.objects('serviceaccounts')] as ServiceAccount[],
     settling,
   }
 }

@@ -9,6 +9,7 @@ import type {
   PeerAuthentication,
   Pod,
   Service,
+  ServiceAccount,
   ServiceCidr,
 } from '../../model/object.ts'
 
@@ -39,6 +40,7 @@ export interface World {
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly peerAuthentications: readonly PeerAuthentication[]
   readonly serviceCidrs: readonly ServiceCidr[]
+  readonly serviceAccounts: readonly ServiceAccount[]
   /** Uids of workloads that have just become HBONE and are not known as such everywhere: STRICT waits for them. */
   readonly settling: ReadonlySet<string>
 }

@@ -32,7 +32,10 @@ function run(objects: readonly MeshObject[]): string {
   const faults = translation.faults
     .map((fault) => `fault ${fault.kind} ${fault.namespace}/${fault.name} ${fault.field}: ${fault.message}\n`)
     .sort()
-  return resourceText(publisher.store) + outcomes.join('') + faults.join('')
+  const bindings = [...translation.bindings]
+    .map(([{ metadata }, { reason, waypoint }]) => `waypoint of ${metadata.namespace}/${metadata.name} ${waypoint}: ${reason}\n`)
+    .sort()
+  return resourceText(publisher.store) + outcomes.join('') + bindings.join('') + faults.join('')
 }
 
 describe('controlplane/translate scenarios', () => {
