@@ -1,0 +1,193 @@
+// Bodies over a stream of node:http2, both directions and both roles. The reader pulls, so that the window opens only as the
+// user takes bytes; the writer knows whether the stream took them.
+import type { Http2Stream } from 'node:http2'
+import type { MeshError } from '../kit/error.ts'
+import type { HeaderField } from '../model/http.ts'
+import type { BodyHandlers, BodyReader, BodyWriter } from './exchange.ts'
+import { INTERNAL_ERROR, PROTOCOL_ERROR, resetCode } from './h2-codes.ts'
+import { faultOf, fieldObject, withoutFraming } from './h2-fields.ts'
+import { readTrailers } from './h2-head.ts'
+
+/**
+ * Whether the peer has ended its half in order. Node tells END_STREAM and a reset by NO_ERROR in the same way, by push(null);
+ * only the order against `closed` differs. To be made before anything can have come, or with what is known by then.
+ */
+export class EndWatch {
+  #isWhole: boolean
+
+  constructor(stream: Http2Stream, isEnded: boolean) {
+    this.#isWhole = isEnded
+    const { push } = stream
+    stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+      if (chunk === null && !stream.closed) this.#isWhole = true
+      return push.call(stream, chunk, encoding)
+    }
+  }
+
+  get isWhole(): boolean {
+    return this.#isWhole
+  }
+
+  /** The end that came was no good. */
+  spoil(): void {
+    this.#isWhole = false
+  }
+}
+
+/** A body that comes in over a stream. */
+export class StreamReader implements BodyReader {
+  readonly length: number | undefined
+  readonly #stream: Http2Stream
+  readonly #end: EndWatch
+  #handlers: BodyHandlers | undefined
+  #trailers: readonly HeaderField[] = []
+  #isPaused = false
+  #isPumping = false
+  /** onEnd or onError was called, or no call is wanted any more. */
+  #isDone = false
+  /** Why the body broke off; told once the user has started. */
+  #failure: MeshError | undefined
+
+  constructor(stream: Http2Stream, length: number | undefined, end: EndWatch) {
+    this.#stream = stream
+    this.#end = end
+    this.length = length
+    stream.on('trailers', (_headers, _flags, raw: string[]) => this.#onTrailers(raw))
+  }
+
+  start(handlers: BodyHandlers): void {
+    if (this.#handlers !== undefined) return
+    this.#handlers = handlers
+    this.#stream.on('readable', this.#pump)
+    this.#stream.once('end', this.#pump)
+    this.#pump()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#pump()
+  }
+
+  /** The stream is gone. A body that is whole is still delivered from the buffer. */
+  fail(error: MeshError): void {
+    this.#failure ??= error
+    this.#pump()
+  }
+
+  /** No handler is called any more. */
+  abandon(): void {
+    this.#isDone = true
+  }
+
+  #onTrailers(raw: readonly string[]): void {
+    const trailers = readTrailers(raw)
+    if (trailers.ok) this.#trailers = trailers.value
+    else {
+      this.#end.spoil()
+      this.#stream.close(PROTOCOL_ERROR)
+    }
+  }
+
+  readonly #pump = (): void => {
+    const handlers = this.#handlers
+    if (handlers === undefined || this.#isPumping) return
+    this.#isPumping = true
+    while (!this.#isPaused && !this.#isDone) {
+      const chunk: Buffer | null = this.#failure === undefined || this.#end.isWhole ? this.#stream.read() : null
+      if (chunk === null) break
+      handlers.onData(chunk)
+    }
+    this.#isPumping = false
+    if (!this.#isPaused && !this.#isDone && this.#stream.readableLength === 0) this.#finish(handlers)
+  }
+
+  #finish(handlers: BodyHandlers): void {
+    const isOver = this.#stream.readableEnded || this.#failure !== undefined
+    if (!isOver || (!this.#end.isWhole && this.#failure === undefined)) return
+    this.#isDone = true
+    if (this.#end.isWhole) handlers.onEnd(this.#trailers)
+    else if (this.#failure !== undefined) handlers.onError(this.#failure)
+  }
+}
+
+/** What a writer tells its owner. */
+export interface WriterHooks {
+  /** The body does not have the promised length, or its trailers cannot be sent; the stream is reset. */
+  onBroken(reason: string): void
+  onAborted(error: MeshError): void
+}
+
+/** A body that goes out over a stream. */
+export class StreamWriter implements BodyWriter {
+  onDrain: (() => void) | undefined
+  readonly #stream: Http2Stream
+  readonly #hooks: WriterHooks
+  /** Promised bytes that have not come yet; undefined = nothing was promised. */
+  #left: number | undefined
+  #isEnded: boolean
+  #trailers: readonly HeaderField[] = []
+
+  /** @param length as in `respond`; 0 = END_STREAM has been sent with the head */
+  constructor(stream: Http2Stream, length: number | undefined, hooks: WriterHooks) {
+    this.#stream = stream
+    this.#hooks = hooks
+    this.#left = length
+    this.#isEnded = length === 0
+    stream.on('drain', () => this.onDrain?.())
+    stream.on('wantTrailers', () => this.#sendTrailers())
+  }
+
+  /** Whether the user has ended or aborted the body. */
+  get isEnded(): boolean {
+    return this.#isEnded
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#isGone()) return true // dropped; whoever waits for a drain would wait for ever
+    if (chunk.length === 0) return !this.#stream.writableNeedDrain
+    if (this.#left !== undefined) {
+      this.#left -= chunk.length
+      if (this.#left < 0) return this.#break('more bytes than the promised length')
+    }
+    return this.#stream.write(Buffer.from(chunk))
+  }
+
+  end(trailers: readonly HeaderField[] = []): void {
+    if (this.#isGone()) return
+    if (this.#left !== undefined && this.#left !== 0) {
+      this.#break('fewer bytes than the promised length')
+      return
+    }
+    this.#isEnded = true
+    this.#trailers = withoutFraming(trailers)
+    this.#stream.end()
+  }
+
+  abort(error: MeshError): void {
+    if (this.#isEnded && this.#stream.writableFinished) return
+    this.#isEnded = true
+    this.#hooks.onAborted(error)
+    this.#stream.close(resetCode(error))
+  }
+
+  #isGone(): boolean {
+    return this.#isEnded || this.#stream.closed || this.#stream.destroyed || this.#stream.writableEnded
+  }
+
+  #break(reason: string): true {
+    this.#isEnded = true
+    this.#hooks.onBroken(reason)
+    this.#stream.close(INTERNAL_ERROR)
+    return true
+  }
+
+  #sendTrailers(): void {
+    const fault = faultOf(this.#trailers)
+    if (fault !== undefined) this.#break(fault)
+    else this.#stream.sendTrailers(fieldObject(this.#trailers))
+  }
+}

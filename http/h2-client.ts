@@ -1,0 +1,157 @@
+// The client's side of an HTTP/2 connection over a channel: cleartext with prior knowledge, on node:http2, many requests at once.
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import type { Timer } from '../kit/clock.ts'
+import { MeshError } from '../kit/error.ts'
+import type { RequestHead } from '../model/http.ts'
+import type { Channel } from './channel.ts'
+import { channelDuplex } from './channel-duplex.ts'
+import { httpFailure } from './errors.ts'
+import type { ClientExchange, ResponseHandlers } from './exchange.ts'
+import { requestFields } from './h2-head.ts'
+import { CONNECTION_WINDOW_BYTES, EARLY_STREAMS, MAX_CLIENT_REQUESTS, MAX_CLIENT_STREAMS } from './h2-limits.ts'
+import { H2Request, type RequestOwner } from './h2-request.ts'
+import { sessionOptions } from './h2-session.ts'
+import { withoutKey } from './h2-websocket.ts'
+import type { HttpClientOptions, HttpConnection } from './options.ts'
+
+/**
+ * Opens HTTP/2 on a channel; requests may be made at once.
+ * Requests fail with STREAM_REFUSED (the peer's limit, or it refused), CONNECTION_DRAINED (GOAWAY), CONNECTION_CLOSED,
+ * UPSTREAM_RESET, UPSTREAM_BAD_MESSAGE, BAD_HEAD or what ended the channel.
+ */
+export function connectHttp2(channel: Channel, options: HttpClientOptions): HttpConnection {
+  return new H2ClientConnection(channel, options)
+}
+
+class H2ClientConnection implements HttpConnection, RequestOwner {
+  readonly #options: HttpClientOptions
+  readonly #duplex: Duplex
+  readonly #session: ClientHttp2Session
+  #active = 0
+  #requests = 0
+  /** Streams that the peer lets us have. */
+  #limit = EARLY_STREAMS
+  /** Highest stream that the peer will process, once it has sent GOAWAY. */
+  #lastStream = Number.POSITIVE_INFINITY
+  #isDraining = false
+  #isClosed = false
+  /** Why the connection ends. */
+  #failure: MeshError | undefined
+  /** End of a farewell. */
+  #ending: Timer | undefined
+
+  constructor(channel: Channel, options: HttpClientOptions) {
+    this.#options = options
+    this.#duplex = channelDuplex(channel)
+    const createConnection = (): Duplex => this.#duplex
+    this.#session = connect('http://upstream', { ...sessionOptions('client', options.limits), createConnection })
+    this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    this.#session.on('remoteSettings', () => this.#onSettings())
+    this.#session.on('goaway', (_code, lastStream) => this.#onGoaway(lastStream))
+    this.#session.on('error', (cause) => this.#onError(cause))
+    this.#session.on('close', () => this.#onClose())
+  }
+
+  get canRequest(): boolean {
+    if (this.#isDraining || this.#session.closed || this.#session.destroyed) return false
+    return this.#active < this.#limit && this.#requests < MAX_CLIENT_REQUESTS
+  }
+
+  get active(): number {
+    return this.#active
+  }
+
+  get requests(): number {
+    return this.#requests
+  }
+
+  get failure(): MeshError | undefined {
+    return this.#failure
+  }
+
+  isUnprocessed(stream: ClientHttp2Stream): boolean {
+    return stream.id !== undefined && stream.id > this.#lastStream
+  }
+
+  request(head: RequestHead, length: number | undefined, handlers: ResponseHandlers): ClientExchange {
+    if (!this.canRequest) return refused(this.#failure ?? httpFailure('STREAM_REFUSED'), handlers)
+    const isUpgrade = head.upgrade !== undefined
+    if (isUpgrade && this.#session.remoteSettings.enableConnectProtocol !== true) {
+      return refused(httpFailure('UPSTREAM_BAD_MESSAGE', { reason: 'the server takes no extended CONNECT' }), handlers)
+    }
+    const size = isUpgrade ? undefined : length
+    const list = requestFields(withoutKey(head), size)
+    if (!list.ok) return refused(httpFailure('BAD_HEAD', { reason: list.errors[0] }), handlers)
+    const stream = this.#session.request(list.value, { endStream: size === 0, waitForTrailers: size !== 0 && !isUpgrade })
+    this.#requests++
+    this.#active++
+    const request = new H2Request(stream, head, size, handlers, this)
+    let cause: unknown
+    stream.on('error', (error) => {
+      cause = error // 'close' follows
+    })
+    stream.once('close', () => {
+      this.#active--
+      request.closed(cause)
+      if (this.#active === 0 && this.#session.closed) this.#sayFarewell()
+      if (this.canRequest) this.#options.onIdle?.()
+    })
+    return request
+  }
+
+  drain(): void {
+    if (this.#isDraining) return
+    this.#isDraining = true
+    this.#session.close()
+    if (this.#active === 0) this.#sayFarewell()
+  }
+
+  close(error?: MeshError): void {
+    if (this.#isClosed) return
+    this.#failure ??= error ?? httpFailure('CONNECTION_CLOSED')
+    this.#session.destroy()
+    this.#sayFarewell()
+  }
+
+  #onSettings(): void {
+    const before = this.canRequest
+    this.#limit = Math.min(MAX_CLIENT_STREAMS, this.#session.remoteSettings.maxConcurrentStreams ?? MAX_CLIENT_STREAMS)
+    if (!before && this.canRequest) this.#options.onIdle?.()
+  }
+
+  #onGoaway(lastStream: number): void {
+    this.#isDraining = true
+    this.#lastStream = lastStream
+    if (this.#active === 0) this.#sayFarewell()
+  }
+
+  #onError(cause: unknown): void {
+    this.#failure ??= cause instanceof MeshError ? cause : httpFailure('UPSTREAM_BAD_MESSAGE', {}, cause)
+  }
+
+  /** A peer that takes nothing more must not keep us from closing. */
+  #sayFarewell(): void {
+    this.#ending ??= this.#options.clock.after(this.#options.limits.drainMs, () => this.#duplex.destroy())
+  }
+
+  #onClose(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#ending?.[Symbol.dispose]()
+    this.#duplex.destroy()
+    this.#options.onClosed?.(this.#failure)
+  }
+}
+
+/** A request that is not made; told after the caller has the exchange. */
+function refused(error: MeshError, handlers: ResponseHandlers): ClientExchange {
+  let isOver = false
+  queueMicrotask(() => {
+    if (!isOver) handlers.onFailed(error, false)
+  })
+  const cancel = (): void => {
+    isOver = true
+  }
+  return { body: { write: () => true, end: () => undefined, abort: cancel, onDrain: undefined }, cancel }
+}
