@@ -9,10 +9,12 @@ import { Readiness } from '../kit/ready.ts'
 import type { IpAddress } from '../model/address.ts'
 import { parseIp } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
+import type { Gateway } from '../model/gateway-api.ts'
 import type { Pod } from '../model/object.ts'
 import { DeltaServer } from '../xds/delta-server.ts'
 import { type CallerCheck, checkCaller } from './ca/caller.ts'
 import { addCertificateService } from './ca/certificate-service.ts'
+import { xdsCallerOf } from './ca/demands.ts'
 import { PodIndex } from './ca/pod-index.ts'
 import { openCa, replaceFile } from './ca/root-store.ts'
 import { ServingCertificate } from './ca/serving.ts'
@@ -22,6 +24,7 @@ import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
 import { controlplaneFailure } from './errors.ts'
 import { makeHttpServer } from './http.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
+import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
 import { PushLoop } from './push/push-loop.ts'
 import { type ControlplaneSettings, listOf } from './settings.ts'
@@ -69,10 +72,12 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   const check: CallerCheck = {
     pods,
     trustedAccounts: new Set(listOf(settings.trustedNodeAccounts)),
+    gateways: () => source.objects('gateways') as Iterable<Gateway>,
     reviewToken: (token, audience) => source.reviewToken(token, audience),
   }
   const publisher = new Publisher()
-  const xds = makeXdsServer(publisher, check, metrics, options)
+  const programmed: Programmed = new Programmed({ clients: () => xds.gatewayClients(), clock: options.clock, onChange: () => loop.kick() })
+  const xds = makeXdsServer(publisher, check, programmed, metrics, options)
   const loop = makeLoop(publisher, xds, metrics, options)
   const deployer = makeDeployer(authority, options)
   source.onChange((event) => {
@@ -80,7 +85,7 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
     if (!DEPLOYED_ONLY.has(event.object.kind)) loop.kick()
     deployer.apply(event)
   })
-  const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds), log: log.scope('http') })
+  const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds, programmed), log: log.scope('http') })
   const httpPort = await listenHttp(http, settings.metricsListen)
   await source.start(stopped.signal)
   pods.fill(source.objects('pods') as Iterable<Pod>)
@@ -96,7 +101,7 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   log.info('control plane ready', { grpcPort, httpPort })
   const close = async (): Promise<void> => {
     stopped.abort()
-    for (const part of [loop, serving, deployer]) part[Symbol.dispose]()
+    for (const part of [loop, serving, deployer, programmed]) part[Symbol.dispose]()
     xds.close()
     http.closeAllConnections()
     await new Promise<void>((resolve) => http.close(() => resolve()))
@@ -165,6 +170,7 @@ function makeServing(authority: CertificateAuthority, { settings, log, clock }: 
 function makeXdsServer(
   publisher: Publisher,
   check: CallerCheck,
+  programmed: Programmed,
   metrics: ControlplaneMetrics,
   { log, clock }: ControlplaneOptions,
 ): DeltaServer {
@@ -174,10 +180,9 @@ function makeXdsServer(
     clock,
     async authenticate(token) {
       const caller = await checkCaller(token, check)
-      if (!caller.ok) return caller
-      const { namespace, podName, podUid, node } = caller.value
-      return success({ key: podUid, label: `${namespace}/${podName} on ${node}` })
+      return caller.ok ? success(xdsCallerOf(caller.value)) : caller
     },
+    onGatewayClients: () => programmed.update(),
     onRefusal: (_client, type) => metrics.refusals.inc({ type }),
     onClients: (count) => metrics.clients.set(count),
     onPush(type, _upserts, _removes, bytes) {
@@ -198,9 +203,13 @@ function addressesOf(text: string): readonly IpAddress[] {
     .filter((ip) => ip !== undefined)
 }
 
-function debugPages(publisher: Publisher, xds: DeltaServer): Readonly<Record<string, () => unknown>> {
+function debugPages(publisher: Publisher, xds: DeltaServer, programmed: Programmed): Readonly<Record<string, () => unknown>> {
   return {
     clients: () => ({ revision: publisher.store.revision, clients: xds.clients() }),
+    gateways() {
+      const { programmed: names, refusals } = programmed.state
+      return { programmed: [...names], refusals: Object.fromEntries(refusals) }
+    },
     resources: () =>
       publisher.store.typeUrls.map((typeUrl) => ({
         typeUrl,
