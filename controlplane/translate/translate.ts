@@ -6,12 +6,12 @@ import type { Backend } from '../../model/backend.ts'
 import type { AuthorizationPolicy, EndpointSlice, MeshObject, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import type { Authorization } from '../../model/policy.ts'
-import type { Listener } from '../../model/route.ts'
 import { type Service, serviceKeyOf } from '../../model/service.ts'
 import type { PortPair, ServiceKey, Workload } from '../../model/workload.ts'
 import { type PolicyOutcome, type PolicyTranslation, translateAuthorization } from './authorization.ts'
 import { type Membership, type SliceTranslation, translateSlice } from './endpoint-slice.ts'
 import { labelsMatch, type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from './mesh.ts'
+import { RoutesTranslator, type RoutesTranslation } from './gateway/routes.ts'
 import { translateNetworks } from './networks.ts'
 import { type PeerAuthenticationView, translatePeerAuthentications } from './peer-authentication.ts'
 import { podToWorkload, uidOf } from './pod.ts'
@@ -20,14 +20,12 @@ import { WaypointPods } from './waypoint-pod.ts'
 import { bindingOf, indexWaypoints, type WaypointBinding, withReadiness } from './waypoint.ts'
 
 /** Everything that is published, and what is to be said about the objects. */
-export interface Translation {
+export interface Translation extends RoutesTranslation {
   readonly workloads: ReadonlyMap<string, Workload>
   readonly services: ReadonlyMap<ServiceKey, Service>
   /** By `namespace/name`. */
   readonly policies: ReadonlyMap<string, Authorization>
   readonly networks: readonly Cidr[]
-  /** By name, of every gateway. */
-  readonly listeners: ReadonlyMap<string, Listener>
   readonly backends: ReadonlyMap<ServiceKey, Backend>
   readonly outcomes: ReadonlyMap<AuthorizationPolicy, PolicyOutcome>
   /** Services that name a waypoint. */
@@ -54,11 +52,13 @@ interface PodContext {
 /** Translates again and again. Keeps what it made per object (dropped with the object). */
 export class Translator {
   readonly #names: MeshNames
+  readonly #routes: RoutesTranslator
   #memos = new Map<object, Memo<unknown>>()
   #next = new Map<object, Memo<unknown>>() // memos used in the run under way; the others are dropped after it
 
   constructor(names: MeshNames) {
     this.#names = names
+    this.#routes = new RoutesTranslator(names)
   }
 
   /** One run. */
@@ -86,7 +86,9 @@ export class Translator {
     const networks = translateNetworks(world.nodes, world.serviceCidrs, names, faults)
     this.#memos = this.#next
     this.#next = new Map()
-    return { workloads, services, policies, networks, listeners: new Map(), backends: new Map(), outcomes, bindings, faults }
+    const routes = this.#routes.translate({ world, services, waypoints })
+    faults.push(...routes.faults)
+    return { ...routes, workloads, services, policies, networks, backends: new Map(), outcomes, bindings, faults }
   }
 
   #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {

@@ -35,7 +35,15 @@ function run(objects: readonly MeshObject[]): string {
   const bindings = [...translation.bindings]
     .map(([{ metadata }, { reason, waypoint }]) => `waypoint of ${metadata.namespace}/${metadata.name} ${waypoint}: ${reason}\n`)
     .sort()
-  return resourceText(publisher.store) + outcomes.join('') + bindings.join('') + faults.join('')
+  const routes = [...translation.routeOutcomes].flatMap(([{ kind, metadata }, parents]) =>
+    parents.map(({ parentRef: { kind: parent, namespace, name, port, sectionName }, findings }) => {
+      const place = [parent, namespace, name, sectionName, port].filter((part) => part !== undefined).join('/')
+      const lines = findings.map(({ type, status, reason, message }) => `  ${type} ${status} ${reason}: ${message}\n`)
+      return `${kind} ${metadata.namespace}/${metadata.name} at ${place}\n${lines.join('')}`
+    }),
+  )
+  const attached = [...translation.attachedRoutes].map(([gateway, count]) => `routes at ${gateway}: ${count}\n`)
+  return [resourceText(publisher.store), ...outcomes, ...bindings, ...routes.sort(), ...attached.sort(), ...faults].join('')
 }
 
 describe('controlplane/translate scenarios', () => {
