@@ -5,7 +5,7 @@ import type { MeshError } from '../kit/error.ts'
 import type { HeaderField } from '../model/http.ts'
 import type { BodyHandlers, BodyReader, BodyWriter } from './exchange.ts'
 import { INTERNAL_ERROR, PROTOCOL_ERROR, resetCode } from './h2-codes.ts'
-import { faultOf, fieldObject, withoutFraming } from './h2-fields.ts'
+import { faultOf, fieldBytes, fieldObject, withoutFraming } from './h2-fields.ts'
 import { readTrailers } from './h2-head.ts'
 
 /**
@@ -39,6 +39,7 @@ export class StreamReader implements BodyReader {
   readonly length: number | undefined
   readonly #stream: Http2Stream
   readonly #end: EndWatch
+  readonly #trailerBytes: number
   #handlers: BodyHandlers | undefined
   #trailers: readonly HeaderField[] = []
   #isPaused = false
@@ -48,9 +49,11 @@ export class StreamReader implements BodyReader {
   /** Why the body broke off; told once the user has started. */
   #failure: MeshError | undefined
 
-  constructor(stream: Http2Stream, length: number | undefined, end: EndWatch) {
+  /** @param trailerBytes more than so many bytes of trailers break the body off */
+  constructor(stream: Http2Stream, length: number | undefined, end: EndWatch, trailerBytes: number) {
     this.#stream = stream
     this.#end = end
+    this.#trailerBytes = trailerBytes
     this.length = length
     stream.on('trailers', (_headers, _flags, raw: string[]) => this.#onTrailers(raw))
   }
@@ -85,7 +88,7 @@ export class StreamReader implements BodyReader {
 
   #onTrailers(raw: readonly string[]): void {
     const trailers = readTrailers(raw)
-    if (trailers.ok) this.#trailers = trailers.value
+    if (trailers.ok && fieldBytes(raw) <= this.#trailerBytes) this.#trailers = trailers.value
     else {
       this.#end.spoil()
       this.#stream.close(PROTOCOL_ERROR)

@@ -7,13 +7,13 @@ import type { RequestHead } from '../model/http.ts'
 import type { Channel } from './channel.ts'
 import { channelDuplex } from './channel-duplex.ts'
 import { httpFailure } from './errors.ts'
-import type { ClientExchange, ResponseHandlers } from './exchange.ts'
+import type { BodyWriter, ClientExchange, ResponseHandlers } from './exchange.ts'
 import { requestFields } from './h2-head.ts'
 import { CONNECTION_WINDOW_BYTES, EARLY_STREAMS, MAX_CLIENT_REQUESTS, MAX_CLIENT_STREAMS } from './h2-limits.ts'
 import { H2Request, type RequestOwner } from './h2-request.ts'
 import { sessionOptions } from './h2-session.ts'
 import { withoutKey } from './h2-websocket.ts'
-import type { HttpClientOptions, HttpConnection } from './options.ts'
+import type { HttpClientOptions, HttpConnection, HttpLimits } from './options.ts'
 
 /**
  * Opens HTTP/2 on a channel; requests may be made at once.
@@ -34,6 +34,10 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
   #limit = EARLY_STREAMS
   /** Highest stream that the peer will process, once it has sent GOAWAY. */
   #lastStream = Number.POSITIVE_INFINITY
+  /** The peer's first SETTINGS have come. */
+  #isSettled = false
+  /** Upgrades that wait for them, or for the end. */
+  readonly #whenSettled: (() => void)[] = []
   #isDraining = false
   #isClosed = false
   /** Why the connection ends. */
@@ -66,6 +70,10 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
     return this.#requests
   }
 
+  get limits(): HttpLimits {
+    return this.#options.limits
+  }
+
   get failure(): MeshError | undefined {
     return this.#failure
   }
@@ -76,28 +84,19 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
 
   request(head: RequestHead, length: number | undefined, handlers: ResponseHandlers): ClientExchange {
     if (!this.canRequest) return refused(this.#failure ?? httpFailure('STREAM_REFUSED'), handlers)
-    const isUpgrade = head.upgrade !== undefined
-    if (isUpgrade && this.#session.remoteSettings.enableConnectProtocol !== true) {
-      return refused(httpFailure('UPSTREAM_BAD_MESSAGE', { reason: 'the server takes no extended CONNECT' }), handlers)
+    if (head.upgrade === undefined) return this.#open(head, length, handlers)
+    if (this.#isSettled) return this.#openUpgrade(head, handlers)
+    // Whether the server takes extended CONNECT is in its SETTINGS (RFC 8441 §3).
+    let real: ClientExchange | undefined
+    let isCancelled = false
+    this.#whenSettled.push(() => {
+      if (!isCancelled) real = this.#openUpgrade(head, handlers)
+    })
+    const cancel = (error: MeshError): void => {
+      isCancelled = true
+      real?.cancel(error)
     }
-    const size = isUpgrade ? undefined : length
-    const list = requestFields(withoutKey(head), size)
-    if (!list.ok) return refused(httpFailure('BAD_HEAD', { reason: list.errors[0] }), handlers)
-    const stream = this.#session.request(list.value, { endStream: size === 0, waitForTrailers: size !== 0 && !isUpgrade })
-    this.#requests++
-    this.#active++
-    const request = new H2Request(stream, head, size, handlers, this)
-    let cause: unknown
-    stream.on('error', (error) => {
-      cause = error // 'close' follows
-    })
-    stream.once('close', () => {
-      this.#active--
-      request.closed(cause)
-      if (this.#active === 0 && this.#session.closed) this.#sayFarewell()
-      if (this.canRequest) this.#options.onIdle?.()
-    })
-    return request
+    return { body: NO_BODY, cancel }
   }
 
   drain(): void {
@@ -114,10 +113,45 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
     this.#sayFarewell()
   }
 
+  #openUpgrade(head: RequestHead, handlers: ResponseHandlers): ClientExchange {
+    if (!this.canRequest) return refused(this.#failure ?? httpFailure('STREAM_REFUSED'), handlers)
+    if (this.#session.remoteSettings.enableConnectProtocol === true) return this.#open(head, undefined, handlers)
+    return refused(httpFailure('UPSTREAM_BAD_MESSAGE', { reason: 'the server takes no extended CONNECT' }), handlers)
+  }
+
+  #open(head: RequestHead, length: number | undefined, handlers: ResponseHandlers): ClientExchange {
+    const list = requestFields(withoutKey(head), length)
+    if (!list.ok) return refused(httpFailure('BAD_HEAD', { reason: list.errors[0] }), handlers)
+    const stream = this.#session.request(list.value, {
+      endStream: length === 0,
+      waitForTrailers: length !== 0 && head.upgrade === undefined,
+    })
+    this.#requests++
+    this.#active++
+    const request = new H2Request(stream, head, length, handlers, this)
+    let cause: unknown
+    stream.on('error', (error) => {
+      cause = error // 'close' follows
+    })
+    stream.once('close', () => {
+      this.#active--
+      request.closed(cause)
+      if (this.#active === 0 && this.#session.closed) this.#sayFarewell()
+      if (this.canRequest) this.#options.onIdle?.()
+    })
+    return request
+  }
+
   #onSettings(): void {
     const before = this.canRequest
+    this.#isSettled = true
     this.#limit = Math.min(MAX_CLIENT_STREAMS, this.#session.remoteSettings.maxConcurrentStreams ?? MAX_CLIENT_STREAMS)
+    this.#runSettled()
     if (!before && this.canRequest) this.#options.onIdle?.()
+  }
+
+  #runSettled(): void {
+    for (const run of this.#whenSettled.splice(0)) run()
   }
 
   #onGoaway(lastStream: number): void {
@@ -140,6 +174,7 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
     this.#isClosed = true
     this.#ending?.[Symbol.dispose]()
     this.#duplex.destroy()
+    this.#runSettled()
     this.#options.onClosed?.(this.#failure)
   }
 }
@@ -153,5 +188,9 @@ function refused(error: MeshError, handlers: ResponseHandlers): ClientExchange {
   const cancel = (): void => {
     isOver = true
   }
-  return { body: { write: () => true, end: () => undefined, abort: cancel, onDrain: undefined }, cancel }
+  const cancelled = { ...NO_BODY, abort: cancel }
+  return { body: cancelled, cancel }
 }
+
+/** The body of a request that has none to send. */
+const NO_BODY: BodyWriter = { write: () => true, end: () => undefined, abort: () => undefined, onDrain: undefined }

@@ -10,6 +10,7 @@ import { faultOf, fieldObject, withoutFraming } from './h2-fields.ts'
 import { type Received, responseFields } from './h2-head.ts'
 import { MAX_INTERIM_RESPONSES } from './h2-limits.ts'
 import { asExtended, withKey } from './h2-websocket.ts'
+import type { HttpLimits } from './options.ts'
 
 /** Statuses whose message has no body, whatever follows. */
 const BODILESS: ReadonlySet<number> = new Set([204, 205, 304])
@@ -23,18 +24,25 @@ export class H2Exchange implements ServerExchange, WriterHooks {
   readonly body: StreamReader
   onClosed: ((error: MeshError) => void) | undefined
   readonly #stream: ServerHttp2Stream
+  readonly #end: EndWatch
   readonly #isHead: boolean
   #writer: StreamWriter | undefined
   #interims = 0
   /** We have ended the stream ourselves, or its user was told. */
   #isOver = false
 
-  constructor(stream: ServerHttp2Stream, received: Received<RequestHead>, end: EndWatch) {
+  constructor(stream: ServerHttp2Stream, received: Received<RequestHead>, end: EndWatch, limits: HttpLimits) {
     this.#stream = stream
+    this.#end = end
     this.request = withKey(received.head)
     this.#isHead = received.head.method === 'HEAD'
-    this.body = new StreamReader(stream, received.length, end)
+    this.body = new StreamReader(stream, received.length, end, limits.trailerBytes)
     stream.on('aborted', () => this.#gone())
+  }
+
+  /** The whole response was given, and the client goes on sending. */
+  get isAnsweredEarly(): boolean {
+    return this.#writer?.isEnded === true && !this.#end.isWhole
   }
 
   inform(head: ResponseHead): void {

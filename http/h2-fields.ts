@@ -2,6 +2,7 @@
 // the wire it joins them with NUL and cuts characters to a byte, so that nothing unchecked may reach it.
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { HeaderField } from '../model/http.ts'
+import { quote } from './chars.ts'
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
@@ -42,12 +43,12 @@ export function readFields(raw: readonly string[]): FieldBlock {
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] ?? ''
     const value = raw[at + 1] ?? ''
-    if (!VALUE.test(value)) faults.push(`value of ${printable(name)} has a character that is not allowed`)
+    if (!VALUE.test(value)) faults.push(`value of ${quote(name)} has a character that is not allowed`)
     else if (name.startsWith(':')) {
-      if (fields.length > 0) faults.push(`${printable(name)} comes after a header field`)
-      else if (pseudo.has(name)) faults.push(`${printable(name)} comes twice`)
+      if (fields.length > 0) faults.push(`${quote(name)} comes after a header field`)
+      else if (pseudo.has(name)) faults.push(`${quote(name)} comes twice`)
       else pseudo.set(name, value)
-    } else if (!NAME.test(name)) faults.push(`${printable(name)} is not a field name`)
+    } else if (!NAME.test(name)) faults.push(`${quote(name)} is not a field name`)
     else if (CONNECTION_FIELDS.has(name)) faults.push(`${name} is not allowed in HTTP/2`)
     else if (name === 'cookie' && cookieAt >= 0) fields[cookieAt] = ['cookie', `${fields[cookieAt]?.[1]}; ${value}`]
     else {
@@ -80,7 +81,7 @@ export function withoutFraming(fields: readonly HeaderField[]): HeaderField[] {
 /** @returns the first fault of fields that shall be sent, or undefined. A field that fails must never reach Node. */
 export function faultOf(fields: readonly HeaderField[]): string | undefined {
   for (const [name, value] of fields) {
-    if (!NAME.test(name)) return `${printable(name)} is not a field name`
+    if (!NAME.test(name)) return `${quote(name)} is not a field name`
     if (!VALUE.test(value)) return `value of ${name} has a character that is not allowed`
   }
   return undefined
@@ -103,9 +104,4 @@ export function fieldBytes(raw: readonly string[]): number {
   let bytes = 0
   for (const text of raw) bytes += text.length + 16
   return bytes
-}
-
-/** @returns a name from outside, fit for an error message */
-export function printable(text: string): string {
-  return JSON.stringify(text.slice(0, 64))
 }

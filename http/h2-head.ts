@@ -2,7 +2,8 @@
 // checked already is checked again, because what passes here decides about routes and policies.
 import { faults, type Result, success } from '../kit/error.ts'
 import { type HeaderField, headerOf, type RequestHead, type ResponseHead } from '../model/http.ts'
-import { faultOf, lengthOf, printable, readFields, withoutFraming } from './h2-fields.ts'
+import { quote } from './chars.ts'
+import { faultOf, lengthOf, readFields, withoutFraming } from './h2-fields.ts'
 import { normalizeAuthority, normalizeTarget } from './normalize.ts'
 
 /** A head that came in. */
@@ -27,7 +28,7 @@ export function readRequest(raw: readonly string[], isEnd: boolean, scheme: 'htt
   const wrong = [...found]
   const connect = methodOf(pseudo, wrong)
   const claimed = pseudo.get(':scheme')
-  if (claimed !== 'http' && claimed !== 'https') wrong.push(`:scheme is ${printable(claimed ?? '')}`)
+  if (claimed !== 'http' && claimed !== 'https') wrong.push(`:scheme is ${quote(claimed ?? '')}`)
   const authority = authorityOf(pseudo, fields, wrong)
   const target = normalizeTarget(pseudo.get(':path') ?? '')
   if (!target.ok) wrong.push(...target.errors)
@@ -49,8 +50,8 @@ export function readResponse(raw: readonly string[], isEnd: boolean, isBodiless:
   const { pseudo, fields, faults: found } = readFields(raw)
   const wrong = [...found]
   const status = pseudo.get(':status') ?? ''
-  if (!STATUS.test(status) || status === '101') wrong.push(`:status is ${printable(status)}`)
-  for (const name of pseudo.keys()) if (name !== ':status') wrong.push(`${printable(name)} is not allowed in a response`)
+  if (!STATUS.test(status) || status === '101') wrong.push(`:status is ${quote(status)}`)
+  for (const name of pseudo.keys()) if (name !== ':status') wrong.push(`${quote(name)} is not allowed in a response`)
   const code = Number(status)
   const hasNoBody = isBodiless || code === 204 || code === 304 || code < 200
   const length = bodyLength(fields, isEnd && !hasNoBody, wrong)
@@ -105,16 +106,16 @@ export function responseFields(head: ResponseHead, length: number | undefined, i
 }
 
 function methodOf(pseudo: ReadonlyMap<string, string>, wrong: string[]): { method: string; upgrade: string | undefined } {
-  for (const name of pseudo.keys()) if (!REQUEST_PSEUDO.has(name)) wrong.push(`${printable(name)} is not allowed in a request`)
+  for (const name of pseudo.keys()) if (!REQUEST_PSEUDO.has(name)) wrong.push(`${quote(name)} is not allowed in a request`)
   const method = pseudo.get(':method') ?? ''
   const protocol = pseudo.get(':protocol')
-  if (!TOKEN.test(method)) wrong.push(`:method is ${printable(method)}`)
+  if (!TOKEN.test(method)) wrong.push(`:method is ${quote(method)}`)
   if (method !== 'CONNECT') {
     if (protocol !== undefined) wrong.push(':protocol is for CONNECT only')
     return { method, upgrade: undefined }
   }
   if (protocol === undefined) wrong.push('CONNECT is not served here')
-  else if (!TOKEN.test(protocol)) wrong.push(`:protocol is ${printable(protocol)}`)
+  else if (!TOKEN.test(protocol)) wrong.push(`:protocol is ${quote(protocol)}`)
   return { method: 'GET', upgrade: protocol?.toLowerCase() } // as an upgrade of HTTP/1.1 says it
 }
 

@@ -10,11 +10,13 @@ import { NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, resetName } from './h2-codes.
 import { readResponse } from './h2-head.ts'
 import { MAX_INTERIM_RESPONSES } from './h2-limits.ts'
 import { asSwitching } from './h2-websocket.ts'
+import type { HttpLimits } from './options.ts'
 
 /** What a request asks its connection. */
 export interface RequestOwner {
   /** Why the connection ended, or is ending; undefined = it lives. */
   readonly failure: MeshError | undefined
+  readonly limits: HttpLimits
   /** Whether the peer has said by GOAWAY that it did not process the stream. */
   isUnprocessed(stream: ClientHttp2Stream): boolean
 }
@@ -76,19 +78,21 @@ export class H2Request implements ClientExchange, WriterHooks {
     if (this.#isOver || this.#reader !== undefined) return
     const received = readResponse(raw, false, true)
     if (!received.ok || ++this.#interims > MAX_INTERIM_RESPONSES) {
-      return this.#refuse(received.ok ? 'too many interim responses' : received.errors[0])
-    }
-    if (this.#head.upgrade === undefined || received.value.head.status !== 101) this.#handlers.onInform(received.value.head)
+      this.#refuse(received.ok ? 'too many interim responses' : received.errors[0])
+    } else if (this.#head.upgrade === undefined || received.value.head.status !== 101) this.#handlers.onInform(received.value.head)
   }
 
   #onResponse(flags: number, raw: string[]): void {
     if (this.#isOver || this.#reader !== undefined) return
     const isEnd = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
     const received = readResponse(raw, isEnd, this.#head.method === 'HEAD')
-    if (!received.ok) return this.#refuse(received.errors[0])
+    if (!received.ok) {
+      this.#refuse(received.errors[0])
+      return
+    }
     const { head, length } = received.value
     this.#isOver = true
-    this.#reader = new StreamReader(this.#stream, length, this.#end)
+    this.#reader = new StreamReader(this.#stream, length, this.#end, this.#owner.limits.trailerBytes)
     const isSwitch = this.#head.upgrade !== undefined && head.status >= 200 && head.status < 300
     if (isSwitch) this.#handlers.onUpgrade(asSwitching(head, this.#head), { reader: this.#reader, writer: this.body })
     else this.#handlers.onResponse(head, this.#reader)

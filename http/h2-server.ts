@@ -58,6 +58,9 @@ class H2ServerConnection implements HttpServerConnection {
     this.#session.on('stream', (stream, _headers, flags, raw) => this.#onStream(stream, flags, raw))
     this.#session.on('remoteSettings', () => this.#onSettings())
     this.#session.on('ping', () => this.#onControlFrame())
+    this.#session.on('goaway', () => {
+      if (this.#streams === 0) this.#sayFarewell()
+    })
     this.#session.on('error', (cause) => this.#onError(cause))
     this.#session.on('close', () => this.#onClose())
   }
@@ -67,7 +70,7 @@ class H2ServerConnection implements HttpServerConnection {
   }
 
   drain(): void {
-    if (this.#isDraining || this.#isClosed) return
+    if (this.#isDraining || this.#session.destroyed) return
     this.#isDraining = true
     this.#stopTimer()
     this.#session.goaway(NO_ERROR, HIGHEST_STREAM)
@@ -102,7 +105,9 @@ class H2ServerConnection implements HttpServerConnection {
       if (stream.rstCode !== NO_ERROR && this.#abuse.streamReset(openedAt)) this.#abort(httpFailure('CLIENT_ABUSE', { of: 'resets' }))
       if (this.#streams === 0) this.#onIdle()
     })
-    if (exchange !== undefined) this.#options.handler(exchange)
+    if (exchange === undefined) return
+    stream.once('finish', () => this.#stopUpload(stream, exchange))
+    this.#options.handler(exchange)
   }
 
   #accept(stream: ServerHttp2Stream, flags: number, raw: string[]): H2Exchange | undefined {
@@ -110,6 +115,10 @@ class H2ServerConnection implements HttpServerConnection {
     const { limits, scheme } = this.#options
     if (raw.length > 2 * limits.headers || fieldBytes(raw) > limits.headBytes) {
       refuse(stream, 431)
+      return undefined
+    }
+    if (raw[raw.indexOf(':method') + 1] === 'CONNECT' && !raw.includes(':protocol')) {
+      refuse(stream, 405)
       return undefined
     }
     const isEnd = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
@@ -120,7 +129,16 @@ class H2ServerConnection implements HttpServerConnection {
     }
     // The end may have come with the same bytes as the head.
     const hasEnded = isEnd || stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE
-    return new H2Exchange(stream, received.value, new EndWatch(stream, hasEnded))
+    return new H2Exchange(stream, received.value, new EndWatch(stream, hasEnded), limits)
+  }
+
+  /** A client that goes on sending after its response is asked to stop (RFC 9113 §8.1). */
+  #stopUpload(stream: ServerHttp2Stream, exchange: H2Exchange): void {
+    if (!exchange.isAnsweredEarly) return
+    const { clock, limits } = this.#options
+    const timer = clock.after(limits.drainMs, () => stream.close(NO_ERROR))
+    timer.unref()
+    stream.once('close', () => timer[Symbol.dispose]())
   }
 
   #onError(cause: unknown): void {
