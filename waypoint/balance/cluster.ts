@@ -1,14 +1,19 @@
 // The endpoints of one service port as one waypoint thread sees them: who may be used, whose turn it is, who is shut out for
 // a while, how much may be under way. Called once per try by waypoint/; nothing here does I/O.
 import type { Clock } from '../../kit/clock.ts'
-import type { BalancerPolicy, ConnectionLimits, TrafficPolicy } from '../../model/backend.ts'
+import type { IpAddress } from '../../model/address.ts'
+import type { ConnectionLimits, HashKey, OutlierDetection, TrafficPolicy } from '../../model/backend.ts'
+import type { RequestHead } from '../../model/http.ts'
 import type { Locality } from '../../model/workload.ts'
 import type { BalancedEndpoint, Choice, ChooseContext, Lease, Outcome } from './endpoint.ts'
-import { LeastRequest } from './least-request.ts'
+import { newHashCookie, hashOfRequest } from './hash-key.ts'
+import type { NewHashCookie } from './hash-key.ts'
+import { mix } from './hash.ts'
 import { Quota } from './limits.ts'
 import { neighbourhoods } from './locality.ts'
 import { Member } from './member.ts'
-import type { Picker } from './picker.ts'
+import { newPicker } from './new-picker.ts'
+import { OutlierDetector } from './outlier.ts'
 import { Plan } from './plan.ts'
 import { SlowStart } from './slow-start.ts'
 
@@ -39,6 +44,8 @@ export interface ClusterStats {
 }
 
 const NO_ENDPOINT: Choice = Object.freeze({ kind: 'none', reason: 'NO_ENDPOINT' })
+const WORD = 2 ** 32
+const PART_SALT = 0x27d4eb2f // a key's group and its place in the group are independent
 const OVERFLOW: Choice = Object.freeze({ kind: 'none', reason: 'OVERFLOW' })
 
 /** Chooses endpoints by one traffic policy. Limits and ejections are its own: other threads have theirs. */
@@ -48,6 +55,9 @@ export class Cluster implements Disposable {
   readonly #requests: Quota
   readonly #pending: Quota
   readonly #retries: Quota
+  readonly #outlier: OutlierDetector | undefined
+  /** What requests are hashed by; undefined = the policy does not hash. */
+  readonly #keys: readonly HashKey[] | undefined
   #members = new Map<string, Member>()
   /** Members of the plan. */
   #usable: readonly Member[] = []
@@ -55,12 +65,14 @@ export class Cluster implements Disposable {
   #plan: Plan | undefined
 
   constructor(options: ClusterOptions) {
-    const { limits, warmupMs } = options.policy
+    const { balancer, limits, outlier, warmupMs } = options.policy
     this.#options = options
     this.#slowStart = new SlowStart(warmupMs)
     this.#requests = new Quota(limits.maxRequests)
     this.#pending = new Quota(limits.maxPendingRequests)
     this.#retries = new Quota(limits.maxRetries)
+    this.#keys = 'keys' in balancer ? balancer.keys : undefined
+    this.#outlier = outlier === undefined ? undefined : this.#newDetector(outlier)
   }
 
   /** What the engine's connection pool has to keep to. */
@@ -73,7 +85,7 @@ export class Cluster implements Disposable {
     return {
       endpoints: this.#members.size,
       usable: this.#usable.length,
-      ejected: 0,
+      ejected: this.#outlier?.ejected ?? 0,
       isPanicking: this.#current().isPanicking,
       activeRequests: this.#requests.used,
       pendingRequests: this.#pending.used,
@@ -96,8 +108,19 @@ export class Cluster implements Disposable {
       next.set(endpoint.uid, member)
     }
     if (isSame && next.size === this.#members.size) return
+    for (const [uid, member] of this.#members) if (next.get(uid) !== member) this.#outlier?.forget(member)
     this.#members = next
     this.#admit()
+  }
+
+  /** @returns the hash that `choose` wants; undefined when the policy does not hash, or the request has none of the keys */
+  hashOf(head: RequestHead, sourceIp: IpAddress): number | undefined {
+    return this.#keys === undefined ? undefined : hashOfRequest(this.#keys, head, sourceIp)
+  }
+
+  /** For a request without a hash: the cookie that the policy wants the response to set, with the hash to choose by now. */
+  newCookie(isHttps: boolean): NewHashCookie | undefined {
+    return this.#keys === undefined ? undefined : newHashCookie(this.#keys, this.#options.random, isHttps)
   }
 
   /** Chooses an endpoint for one try. What is chosen counts as active until its lease is done. */
@@ -119,14 +142,15 @@ export class Cluster implements Disposable {
     return this.#retries.take()
   }
 
+  /** Stops its timer. Leases may still end; nobody is ejected any more. */
   [Symbol.dispose](): void {
-    this.#members.clear()
+    this.#outlier?.[Symbol.dispose]()
   }
 
   readonly #onDone = (member: Member, outcome: Outcome): void => {
     this.#requests.leave()
     member.active -= 1
-    void outcome
+    this.#outlier?.report(member, outcome)
   }
 
   #memberFor({ hash, exclude, session }: ChooseContext): Member | undefined {
@@ -135,8 +159,11 @@ export class Cluster implements Disposable {
       const wanted = this.#members.get(session)
       if (wanted?.isUsable === true && wanted.isOpen) return wanted
     }
-    const nowMs = this.#slowStart.isOn ? this.#options.clock.monotonicMs() : 0
-    return plan.pick(plan.isSplit ? this.#options.random() : 0, hash ?? 0, exclude, nowMs)
+    const { clock, random } = this.#options
+    const nowMs = this.#slowStart.isOn ? clock.monotonicMs() : 0
+    if (this.#keys === undefined) return plan.pick(plan.isSplit ? random() : 0, 0, exclude, nowMs)
+    const place = hash ?? Math.floor(random() * WORD)
+    return plan.pick(mix(place ^ PART_SALT) / WORD, place, exclude, nowMs)
   }
 
   /** Decides who is usable: who is ready; when nobody is, who still serves while it shuts down. */
@@ -159,6 +186,16 @@ export class Cluster implements Disposable {
   #current(): Plan {
     this.#plan ??= this.#newPlan()
     return this.#plan
+  }
+
+  #newDetector(policy: OutlierDetection): OutlierDetector {
+    return new OutlierDetector({
+      policy,
+      clock: this.#options.clock,
+      hosts: () => this.#usable.length,
+      onEject: (member) => this.#options.onEject?.(member.uid),
+      onChange: () => this.#plan?.weigh(),
+    })
   }
 
   #newPlan(): Plan {
@@ -190,10 +227,6 @@ class Held implements Lease {
     this.#onDone = undefined
     onDone?.(this.#member, outcome)
   }
-}
-
-function newPicker(_policy: BalancerPolicy, members: readonly Member[], slowStart: SlowStart, random: () => number): Picker {
-  return new LeastRequest(members, slowStart, random)
 }
 
 function isSameAddress(a: BalancedEndpoint, b: BalancedEndpoint): boolean {
