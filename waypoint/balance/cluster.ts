@@ -172,7 +172,10 @@ export class Cluster implements Disposable {
     const able = [...this.#members.values()].filter(({ endpoint }) => endpoint.isReady && endpoint.weight > 0)
     const ready = able.filter(({ endpoint }) => !endpoint.isTerminating)
     this.#usable = ready.length > 0 ? ready : able
-    for (const member of before) member.isUsable = false
+    for (const member of before) {
+      member.isUsable = false
+      member.isOpen = false // the next plan may leave it out
+    }
     const warmSinceMs = before.size === 0 ? Number.NEGATIVE_INFINITY : this.#options.clock.monotonicMs()
     for (const member of this.#usable) {
       member.isUsable = true

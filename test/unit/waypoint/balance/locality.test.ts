@@ -125,6 +125,15 @@ describe('waypoint/balance/locality', () => {
     assert.deepEqual(spread(cluster, 20, { hash: undefined, exclude: new Set(['e1']), session: undefined }), { e2: 20 })
   })
 
+  it('does not follow a session to a place that a distribution leaves out', () => {
+    const { cluster } = rig(policyOf({ locality: { ...OFF, distribute: [{ from: '*', to: { r1: 100 } }] } }), [
+      endpoint('e1', { at: 'r1' }),
+    ])
+    assert.deepEqual(spread(cluster, 5), { e1: 5 })
+    cluster.update([endpoint('e1', { at: 'r2' })])
+    assert.deepEqual(spread(cluster, 5, { hash: undefined, exclude: new Set(), session: 'e1' }), { NO_ENDPOINT: 5 })
+  })
+
   it('distributes requests by the shares', () => {
     const list = [endpoint('e1', { at: 'r1' }), endpoint('e2', { at: 'r2' }), endpoint('e3', { at: 'r2' }), endpoint('e4', { at: 'r3' })]
     const { cluster } = rig(policyOf({ locality: { ...OFF, distribute: [{ from: '*', to: { r1: 80, r2: 20 } }] } }), list)
