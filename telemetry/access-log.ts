@@ -9,6 +9,8 @@ export interface AccessFields {
   readonly 'src.workload'?: string | undefined
   readonly 'src.namespace'?: string | undefined
   readonly 'src.identity'?: string | undefined
+  /** The original client, as the pod's own waypoint (`src.identity`) names it. */
+  readonly 'src.client'?: string | undefined
   readonly 'src.cluster'?: string | undefined
   readonly 'dst.addr'?: string | undefined
   readonly 'dst.hbone_addr'?: string | undefined

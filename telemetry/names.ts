@@ -55,6 +55,7 @@ export const METRICS = {
   istio_dns_upstream_failures_total: 'DNS queries whose forwarding failed (unstable)',
   istio_build: 'Build information of the component',
   weft_refused_total: 'Connections refused before or instead of being proxied, by direction and error code',
+  weft_source_ignored_total: "CONNECTs that named an original client (x-weft-source) and did not come from the pod's own waypoint",
   weft_handshakes_open: 'TLS handshakes under way on port 15008',
 } as const
 

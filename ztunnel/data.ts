@@ -52,6 +52,7 @@ export class DataThread {
       }),
       records: new RecordBook({ metrics, access: new AccessLog(this.#log), clock: systemClock }),
       refused: makeCounter(this.#metrics, 'weft_refused_total', ['direction', 'code']),
+      sourcesIgnored: makeCounter(this.#metrics, 'weft_source_ignored_total', []),
       budget: new DescriptorBudget(start.descriptors, start.maxDescriptors),
     }
     this.#dns = new PodDns({ settings, clock: systemClock, replica: this.#replica, metrics: this.#metrics })

@@ -103,6 +103,21 @@ export const ERRORS = {
     message: 'connection denied by policy',
     hint: 'see `weft ztunnel-config policies`',
   },
+  WAYPOINT_REQUIRED: {
+    source: 'downstream',
+    retry: 'no',
+    flag: 'DENY',
+    status: 401,
+    message: 'this port is reached through a waypoint only',
+    hint: 'dial the service, not the pod; or take the waypoint off with `istio.io/use-waypoint: none`',
+  },
+  BAD_SOURCE: {
+    source: 'downstream',
+    retry: 'no',
+    status: 400,
+    message: 'the waypoint named an original client that is no identity of this mesh',
+    hint: 'is the waypoint of the same version?',
+  },
   POLICY_CHANGED: {
     source: 'downstream',
     retry: 'no',

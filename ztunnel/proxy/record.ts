@@ -28,6 +28,8 @@ export interface ConnectionFacts {
   readonly direction: 'inbound' | 'outbound'
   readonly source: End
   readonly destination: End
+  /** Who is behind the source, when that is the destination's own waypoint and it says so. */
+  readonly client?: SpiffeId | undefined
   /** The CONNECT authority. */
   readonly hboneAddress: string | undefined
   readonly service: Pick<Service, 'name' | 'namespace' | 'hostname'> | undefined
@@ -153,6 +155,7 @@ export function accessFields(facts: ConnectionFacts): AccessFields {
     'src.workload': present(source.workload?.name),
     'src.namespace': present(source.workload?.namespace),
     'src.identity': source.identity,
+    'src.client': facts.client,
     'src.cluster': present(source.workload?.clusterId),
     'dst.addr': destination.address === undefined ? undefined : formatEndpoint(destination.address),
     'dst.hbone_addr': facts.hboneAddress,
