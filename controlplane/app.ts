@@ -29,7 +29,7 @@ import { Publisher } from './push/publish.ts'
 import { PushLoop } from './push/push-loop.ts'
 import { type ControlplaneSettings, listOf } from './settings.ts'
 import type { ConfigSource } from './source/source.ts'
-import { StatusWriter } from './status/conditions.ts'
+import { type StatusReport, StatusWriter } from './status/writer.ts'
 import type { MeshNames } from './translate/mesh.ts'
 
 const GRPC_OPTIONS: ServerOptions = {
@@ -78,8 +78,9 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   const publisher = new Publisher()
   const programmed: Programmed = new Programmed({ clients: () => xds.gatewayClients(), clock: options.clock, onChange: () => loop.kick() })
   const xds = makeXdsServer(publisher, check, programmed, metrics, options)
-  const loop = makeLoop(publisher, xds, metrics, options)
-  const deployer = makeDeployer(authority, options)
+  const gatewayState = (): GatewayState => ({ programmed: programmed.state, deployFaults: deployer.faults })
+  const loop: PushLoop = makeLoop(publisher, xds, gatewayState, metrics, options)
+  const deployer: Deployer = makeDeployer(authority, () => loop.kick(), options)
   source.onChange((event) => {
     pods.apply(event)
     if (!DEPLOYED_ONLY.has(event.object.kind)) loop.kick()
@@ -121,13 +122,25 @@ async function openAuthority({ settings, clock }: ControlplaneOptions): Promise<
   return authority
 }
 
-function makeLoop(publisher: Publisher, server: DeltaServer, metrics: ControlplaneMetrics, options: ControlplaneOptions): PushLoop {
+type GatewayState = Pick<StatusReport, 'programmed' | 'deployFaults'>
+
+function makeLoop(
+  publisher: Publisher,
+  server: DeltaServer,
+  gatewayState: () => GatewayState,
+  metrics: ControlplaneMetrics,
+  options: ControlplaneOptions,
+): PushLoop {
   const { settings, source, log, clock } = options
   const status = new StatusWriter({ source, log: log.scope('status'), clock })
-  return new PushLoop({ source, names: namesOf(settings), publisher, server, status, metrics, log: log.scope('push'), clock })
+  return new PushLoop({ source, names: namesOf(settings), publisher, server, status, gatewayState, metrics, log: log.scope('push'), clock })
 }
 
-function makeDeployer(authority: CertificateAuthority, { settings, source, log, clock }: ControlplaneOptions): Deployer {
+function makeDeployer(
+  authority: CertificateAuthority,
+  onFaults: () => void,
+  { settings, source, log, clock }: ControlplaneOptions,
+): Deployer {
   const { waypointImage: image, waypointDiscovery: discoveryAddress, clusterDomain } = settings
   return new Deployer({
     source,
@@ -136,6 +149,7 @@ function makeDeployer(authority: CertificateAuthority, { settings, source, log, 
     rootsPem: () => authority.rootsPem,
     log: log.scope('deploy'),
     clock,
+    onFaults,
   })
 }
 

@@ -200,5 +200,5 @@ export type Gateway = MeshObject<GatewaySpec, GatewayStatus>
 
 export type GatewayClass = MeshObject<
   { readonly controllerName: string; readonly description?: string },
-  { readonly conditions?: readonly Condition[]; readonly supportedFeatures?: readonly { readonly name: string }[] }
+  { readonly conditions?: readonly Condition[] }
 >

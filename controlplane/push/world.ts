@@ -1,5 +1,5 @@
 // The objects of a source as translation takes them. The casts are here and nowhere else: the API has validated the objects.
-import type { Gateway, GatewayClass, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
+import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type {
   AuthorizationPolicy,
   EndpointSlice,
@@ -22,7 +22,6 @@ export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: Readonl
     nodes: [...source.objects('nodes')] as Node[],
     services: [...source.objects('services')] as Service[],
     endpointSlices: [...source.objects('endpointslices')] as EndpointSlice[],
-    gatewayClasses: [...source.objects('gatewayclasses')] as GatewayClass[],
     gateways: [...source.objects('gateways')] as Gateway[],
     httpRoutes: [...source.objects('httproutes')] as HttpRoute[],
     grpcRoutes: [...source.objects('grpcroutes')] as GrpcRoute[],

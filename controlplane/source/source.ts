@@ -43,6 +43,6 @@ export interface ConfigSource extends ObjectWriter {
   onChange(listener: (event: ObjectEvent) => void): void
   /** Whose token this is, and whether it is good for the audience. Rejects only when nobody can be asked. */
   reviewToken(token: string, audience: string): Promise<TokenReviewStatus>
-  /** Merges into an object's status. Rejects when the object is gone or was changed meanwhile. */
-  patchStatus(kind: SourceKind, namespace: string | undefined, name: string, status: object): Promise<void>
+  /** Merges into an object's status. Rejects when the object is gone, or is no longer of the resourceVersion given (CONFLICT). */
+  patchStatus(kind: SourceKind, namespace: string | undefined, name: string, status: object, resourceVersion?: string): Promise<void>
 }

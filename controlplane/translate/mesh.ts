@@ -1,5 +1,5 @@
 // What translation works on: the objects of one moment and the mesh's own names. And what it says about objects that are wrong.
-import type { Gateway, GatewayClass, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
+import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type {
   AuthorizationPolicy,
   EndpointSlice,
@@ -33,7 +33,6 @@ export interface World {
   readonly nodes: readonly Node[]
   readonly services: readonly Service[]
   readonly endpointSlices: readonly EndpointSlice[]
-  readonly gatewayClasses: readonly GatewayClass[]
   readonly gateways: readonly Gateway[]
   readonly httpRoutes: readonly HttpRoute[]
   readonly grpcRoutes: readonly GrpcRoute[]

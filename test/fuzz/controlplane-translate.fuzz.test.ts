@@ -59,17 +59,19 @@ const junk = fc.oneof(
   fc.string({ maxLength: 20 }),
   fc.integer(),
 )
-const damage = fc.constantFrom(...objects.keys()).chain((index) => {
-  const object = objects[index] as MeshObject
-  // Kind, name and namespace are the store's own keys and always there.
-  const places = placesOf(object).filter(
+/** Places per object. Kind, name and namespace are the store's own keys and always there. */
+const places = objects.map((object) =>
+  placesOf(object).filter(
     ([top, second]) =>
       top !== undefined &&
       !['kind', 'apiVersion'].includes(top) &&
       (top !== 'metadata' || !['name', 'namespace', undefined].includes(second)),
-  )
-  return fc.tuple(fc.constant(index), fc.constantFrom(...places), junk)
-})
+  ),
+)
+const damageable = [...places.keys()].filter((index) => (places[index] ?? []).length > 0)
+const damage = fc
+  .constantFrom(...damageable)
+  .chain((index) => fc.tuple(fc.constant(index), fc.constantFrom(...(places[index] ?? [])), junk))
 
 function publish(translator: Translator, list: readonly MeshObject[]): Publisher {
   const source = new FakeSource()

@@ -48,8 +48,15 @@ export class StoreSource implements ConfigSource {
     return this.#client.reviewToken(token, audience)
   }
 
-  async patchStatus(kind: SourceKind, namespace: string | undefined, name: string, status: object): Promise<void> {
-    await this.#client.patch(kind, namespace, name, { status }, { subresource: 'status' })
+  async patchStatus(
+    kind: SourceKind,
+    namespace: string | undefined,
+    name: string,
+    status: object,
+    resourceVersion?: string,
+  ): Promise<void> {
+    const lock = resourceVersion === undefined ? {} : { metadata: { resourceVersion } }
+    await this.#client.patch(kind, namespace, name, { ...lock, status }, { subresource: 'status' })
   }
 
   async create(object: MeshObject): Promise<void> {

@@ -1,6 +1,6 @@
 // What translation decides about objects of the Gateway API: conditions without times, and the notes from which they are made.
 // The status is written from these values and from nothing else, so it cannot say something that is not in force.
-import type { Gateway, GatewayClass, ParentReference, RouteGroupKind } from '../../../model/gateway-api.ts'
+import type { ParentReference } from '../../../model/gateway-api.ts'
 
 /** A condition without its times. */
 export interface Finding {
@@ -13,25 +13,6 @@ export interface Finding {
 /** What is said of a route at one parent. `parentRef` has group and kind written out. */
 export interface ParentOutcome {
   readonly parentRef: ParentReference
-  readonly findings: readonly Finding[]
-}
-
-/** What is said of a waypoint's Gateway. */
-export interface GatewayOutcome {
-  readonly object: Gateway
-  readonly addresses: readonly { readonly type: 'IPAddress'; readonly value: string }[]
-  readonly findings: readonly Finding[]
-  readonly listeners: readonly {
-    readonly name: string
-    readonly supportedKinds: readonly RouteGroupKind[]
-    readonly attachedRoutes: number
-    readonly findings: readonly Finding[]
-  }[]
-}
-
-/** What is said of a GatewayClass of ours. */
-export interface ClassOutcome {
-  readonly object: GatewayClass
   readonly findings: readonly Finding[]
 }
 

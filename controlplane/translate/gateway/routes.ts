@@ -17,14 +17,23 @@ import { outcomesOf } from './outcomes.ts'
 import { type ParentPlace, type ParentWorld, resolveParent } from './parents.ts'
 import { type RouteTranslation, translateRoute, unreadableRoute } from './route.ts'
 
+/** What is known of a waypoint's Gateway from the objects. */
+export interface GatewayFacts {
+  readonly object: Gateway
+  /** Accepted routes of services behind it. */
+  readonly attachedRoutes: number
+  /** Those of its Service. */
+  readonly addresses: readonly { readonly type: 'IPAddress'; readonly value: string }[]
+}
+
 /** What waypoints route by. */
 export interface RoutesTranslation {
   /** By name, of every gateway. */
   readonly listeners: ReadonlyMap<string, Listener>
   /** Per route what is said of it at each parent that is ours. */
   readonly routeOutcomes: ReadonlyMap<HttpRoute | GrpcRoute, readonly ParentOutcome[]>
-  /** Number of accepted routes by the waypoint (`namespace/name`) that they are in force at. */
-  readonly attachedRoutes: ReadonlyMap<string, number>
+  /** Waypoints by `namespace/name`. */
+  readonly gateways: ReadonlyMap<string, GatewayFacts>
   readonly faults: readonly ObjectFault[]
 }
 
@@ -96,7 +105,22 @@ export class RoutesTranslator {
       routeOutcomes.set(object, outcome)
       for (const gateway of gatewaysOf(places, outcome)) attachedRoutes.set(gateway, (attachedRoutes.get(gateway) ?? 0) + 1)
     }
-    return { listeners, routeOutcomes, attachedRoutes, faults }
+    return { listeners, routeOutcomes, gateways: this.#gateways(waypoints, services, attachedRoutes), faults }
+  }
+
+  #gateways(
+    waypoints: ReadonlyMap<string, Gateway>,
+    services: ReadonlyMap<ServiceKey, Service>,
+    attachedRoutes: ReadonlyMap<string, number>,
+  ): Map<string, GatewayFacts> {
+    const facts = new Map<string, GatewayFacts>()
+    for (const [key, object] of waypoints) {
+      const { namespace = '', name } = object.metadata
+      const vips = services.get(`${namespace}/${hostnameOf(this.#names, namespace, name)}`)?.vips ?? []
+      const addresses = vips.map(({ cidr }) => ({ type: 'IPAddress', value: cidr.ip }) as const)
+      facts.set(key, { object, attachedRoutes: attachedRoutes.get(key) ?? 0, addresses })
+    }
+    return facts
   }
 
   #place(routes: readonly (HttpRoute | GrpcRoute)[], parents: ParentWorld, faults: ObjectFault[]): Placed[] {

@@ -42,7 +42,12 @@ function run(objects: readonly MeshObject[]): string {
       return `${kind} ${metadata.namespace}/${metadata.name} at ${place}\n${lines.join('')}`
     }),
   )
-  const attached = [...translation.attachedRoutes].map(([gateway, count]) => `routes at ${gateway}: ${count}\n`)
+  const attached = [...translation.gateways]
+    .filter(([, facts]) => facts.attachedRoutes > 0)
+    .map(
+      ([gateway, { attachedRoutes, addresses }]) =>
+        `${gateway}: ${attachedRoutes} routes, ${addresses.map(({ value }) => value).join(' ')}\n`,
+    )
   return [resourceText(publisher.store), ...outcomes, ...bindings, ...routes.sort(), ...attached.sort(), ...faults].join('')
 }
 
