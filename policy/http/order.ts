@@ -17,6 +17,9 @@ export interface Ordered {
 
 type Rank = readonly number[]
 
+/** A gRPC path as regex: each part is any (`[^/]+`), a pattern in a group, or, of the method, plain text. */
+const GRPC_REGEX = /^\/(?:\[\^\/\]\+|\(\?:(.*)\))\/(?:\[\^\/\]\+|\(\?:(.*)\)|(.*))$/
+
 /**
  * Exact path, then regex (longest pattern; the specification leaves its place open), then prefixes (longest; `/a/` is `/a`),
  * then no path; a method; most headers; most query parameters; then the oldest object, `namespace/name`, rule, match.
@@ -27,7 +30,7 @@ export function orderHttpRoutes(list: readonly Ordered[]): Route[] {
 
 /**
  * Most characters of the service, most of the method, most headers; then as orderHttpRoutes. A gRPC match is a path:
- * `/service/method` exact, `/service` as prefix, or a regex of both parts, where `[^/]+` stands for any.
+ * `/service/method` exact, `/service/` as prefix, or a regex `/(?:service)/(?:method)`, with `[^/]+` for a part that is any.
  */
 export function orderGrpcRoutes(list: readonly Ordered[]): Route[] {
   return order(list, grpcRank)
@@ -72,9 +75,12 @@ function grpcRank(match: RouteMatch): Rank {
 /** Characters of the service and of the method. */
 function partsOf(path: PathMatch | undefined): readonly [service: number, method: number] {
   if (path === undefined) return [0, 0]
-  const text = (path.kind === 'regex' ? path.value.replaceAll('[^/]+', '').replaceAll(/\\(.)/g, '$1') : path.value).replace(/^\//, '')
-  const slash = text.lastIndexOf('/')
-  return slash < 0 ? [text.length, 0] : [slash, text.length - slash - 1]
+  if (path.kind === 'regex') {
+    const [, service, method, text] = GRPC_REGEX.exec(path.value) ?? []
+    return [service?.length ?? 0, (method ?? text)?.length ?? 0]
+  }
+  const [, service = '', method = ''] = path.value.split('/')
+  return [service.length, method.length]
 }
 
 /** Entries that repeat a name do not count (match.ts). Names of headers are in lower case. */
