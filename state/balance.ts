@@ -35,6 +35,30 @@ export function chooseEndpoint(
   return ip === undefined ? undefined : { workload: chosen, endpoint: { ip, port: targetOf(chosen, key, servicePort) } }
 }
 
+/**
+ * Every endpoint of a service's port, healthy or not, with the address and port to reach it: for those who choose by themselves.
+ * What the service says about nearness has been applied among the healthy ones, if there are any.
+ * @param source decides the family of addresses and what is near; undefined = not known yet, everything is near
+ */
+export function listEndpoints(
+  service: Service,
+  endpoints: readonly Workload[],
+  port: number,
+  source: Workload | undefined,
+): WorkloadEndpoint[] {
+  const servicePort = service.ports.find((candidate) => candidate.servicePort === port)
+  if (servicePort === undefined) return []
+  const key = serviceKeyOf(service)
+  const usable = endpoints.filter((workload) => targetOf(workload, key, servicePort) !== 0)
+  const isHealthy = (workload: Workload): boolean => service.loadBalancing?.allowsUnhealthy === true || workload.health === 'HEALTHY'
+  const healthy = usable.filter(isHealthy)
+  const near = source === undefined || healthy.length === 0 ? healthy : nearest(healthy, service.loadBalancing, source)
+  return [...near, ...usable.filter((workload) => !isHealthy(workload))].flatMap((workload) => {
+    const ip = addressFor(workload, service, source)
+    return ip === undefined ? [] : [{ workload, endpoint: { ip, port: targetOf(workload, key, servicePort) } }]
+  })
+}
+
 /** The endpoint's own port behind the service's; 0 = it has none. */
 function targetOf(workload: Workload, key: ServiceKey, servicePort: ServicePort): number {
   const own = workload.services.get(key)?.find((pair) => pair.servicePort === servicePort.servicePort)?.targetPort
@@ -47,9 +71,9 @@ function isOfFamily(ip: IpAddress, service: Service): boolean {
 }
 
 /** An address of a family that the service and the source use; the source's first family is preferred. */
-function addressFor(workload: Workload, service: Service, source: Workload): IpAddress | undefined {
+function addressFor(workload: Workload, service: Service, source: Workload | undefined): IpAddress | undefined {
   const allowed = workload.addresses.filter((ip) => isOfFamily(ip, service))
-  const [first] = source.addresses
+  const first = source?.addresses[0]
   return allowed.find((ip) => first === undefined || isIpv6(ip) === isIpv6(first)) ?? allowed[0]
 }
 

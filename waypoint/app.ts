@@ -1,0 +1,251 @@
+// The waypoint process put together: certificate, configuration, door, admin servers, and the one way down. Called by main.ts.
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { connectHttp2 } from '../http/h2-client.ts'
+import { connectHttp1 } from '../http/http1-client.ts'
+import { HTTP_LIMITS } from '../http/options.ts'
+import type { HttpConnection } from '../http/options.ts'
+import { CaClient } from '../identity/ca-client.ts'
+import { CredentialStore } from '../identity/credentials.ts'
+import { CertificateManager } from '../identity/manager.ts'
+import type { Clock } from '../kit/clock.ts'
+import { pause, systemClock } from '../kit/clock.ts'
+import { messageOf } from '../kit/error.ts'
+import type { RootLog } from '../kit/log.ts'
+import { Readiness } from '../kit/ready.ts'
+import type { IpAddress } from '../model/address.ts'
+import { spiffeIdOf } from '../model/identity.ts'
+import type { Identity } from '../model/identity.ts'
+import { TokenBuckets } from '../policy/http/rate-limit.ts'
+import { AccessLog } from '../telemetry/access-log.ts'
+import { AdminServers } from '../telemetry/admin-server.ts'
+import type { DeltaClient } from '../xds/delta-client.ts'
+import { Clusters } from './clusters.ts'
+import { Configuration } from './config.ts'
+import type { WaypointContext } from './context.ts'
+import { Dialer } from './dial.ts'
+import { Door } from './door.ts'
+import { configDump } from './dump.ts'
+import { LiveConnections } from './live.ts'
+import { RequestLog } from './record.ts'
+import type { WaypointSettings } from './settings.ts'
+import { waypointSource } from './source.ts'
+import { TunnelServer } from './tunnel.ts'
+import type { ConnectionEvents, UpstreamKey } from './upstream.ts'
+
+/** Token buckets in memory: beyond, those that were used longest ago start anew. */
+const MOST_BUCKETS = 100_000
+const DRAIN_POLL_MS = 50
+const random = (): number => randomBytes(4).readUInt32LE() / 2 ** 32
+
+/** A running waypoint. */
+export class Waypoint {
+  readonly #settings: WaypointSettings
+  readonly #log: RootLog
+  readonly #clock: Clock = systemClock
+  readonly #metrics = new Registry()
+  readonly #readiness = new Readiness()
+  readonly #context: WaypointContext
+  readonly #tunnels: TunnelServer
+  readonly #certificates: CertificateManager
+  readonly #credentials: CredentialStore
+  readonly #source: DeltaClient
+  #door: Door | undefined
+  #admin: AdminServers | undefined
+  #quit: () => void = () => undefined
+
+  private constructor(settings: WaypointSettings, log: RootLog) {
+    this.#settings = settings
+    this.#log = log
+    collectDefaultMetrics({ register: this.#metrics })
+    const identity: Identity = {
+      trustDomain: settings.trustDomain,
+      namespace: settings.podNamespace,
+      serviceAccount: settings.serviceAccount,
+    }
+    this.#certificates = makeCertificates(settings, log, this.#clock)
+    this.#credentials = this.#makeCredentials(identity)
+    this.#context = makeContext(settings, log, this.#clock, identity, this.#credentials)
+    this.#tunnels = new TunnelServer(this.#context)
+    const synced = this.#readiness.await('configuration from the control plane')
+    const { config, live } = this.#context
+    config.mesh.onPolicyChange(() => live.recheck())
+    this.#source = waypointSource({
+      settings,
+      config,
+      log: log.scope('xds'),
+      clock: this.#clock,
+      random,
+      onSynced: () => synced[Symbol.dispose](),
+    })
+  }
+
+  /**
+   * Starts everything; ready is said by readiness, not by this.
+   * @throws Error of a listener (EADDRINUSE)
+   */
+  static async start(settings: WaypointSettings, log: RootLog): Promise<Waypoint> {
+    const waypoint = new Waypoint(settings, log)
+    await waypoint.#listen()
+    waypoint.#source.start()
+    log.info('the waypoint has started', { gateway: settings.gateway })
+    return waypoint
+  }
+
+  /** Called when somebody asks over HTTP for the end of the process. */
+  onQuit(quit: () => void): void {
+    this.#quit = quit
+  }
+
+  /** The way down: no new tunnels and requests, those under way until the grace is over. */
+  async drain(): Promise<void> {
+    const { live, clusters } = this.#context
+    const { gracePeriodMs } = this.#settings
+    this.#readiness.await('draining')
+    this.#door?.drain()
+    live.drain()
+    const endMs = this.#clock.monotonicMs() + gracePeriodMs
+    while (live.size > 0 && this.#clock.monotonicMs() < endMs) await pause(this.#clock, DRAIN_POLL_MS)
+    const forced = live.size
+    live.close()
+    this.#door?.close()
+    clusters.close()
+    this.#source.stop()
+    this.#certificates.close()
+    this.#admin?.close()
+    this.#log.info('the waypoint has ended', { forced })
+  }
+
+  async #listen(): Promise<void> {
+    const { adminPort, statsPort, readyPort, isIpv6Enabled, trustDomain } = this.#settings
+    const id = spiffeIdOf(this.#context.identity)
+    this.#admin = await AdminServers.start({
+      process: 'waypoint',
+      adminPort,
+      statsPort,
+      readyPort,
+      isIpv6Enabled,
+      monitoringIp: '',
+      log: this.#log.scope('admin'),
+      actions: {
+        configDump: () => Promise.resolve(this.#dump()),
+        metrics: () => this.#metrics.metrics(),
+        waitingFor: () => this.#readiness.waitingFor(),
+        logLevels: () => this.#log.levels(),
+        setLogLevels: (text) => this.#log.setLevels(text ?? this.#settings.log),
+        quit: () => this.#quit(),
+      },
+    })
+    const certified = this.#readiness.await('certificate')
+    const door = await Door.open({
+      settings: this.#settings,
+      trustDomain,
+      log: this.#log.scope('door'),
+      tunnels: this.#tunnels,
+      credentials: () => this.#credentials.peek(id),
+    })
+    this.#door = door
+    this.#credentials.onRenewed((credentials) => {
+      door.use(credentials)
+      certified[Symbol.dispose]()
+    })
+    this.#credentials.prefetch(id)
+  }
+
+  #makeCredentials(identity: Identity): CredentialStore {
+    const credentials = new CredentialStore({
+      trustDomain: identity.trustDomain,
+      clock: this.#clock,
+      waitMs: this.#settings.certificateWaitMs,
+      request: (id, priority) => {
+        this.#certificates.get(identity, priority).catch((error: unknown) => credentials.failed(id, messageOf(error)))
+      },
+    })
+    this.#certificates.onRenewed((certificate) => {
+      const { id, chainPem, keyPem, rootsPem, notAfter } = certificate
+      credentials.put({ id, chainPem, keyPem, rootsPem, notAfterMs: notAfter.getTime() })
+    })
+    return credentials
+  }
+
+  #dump(): unknown {
+    return configDump({
+      context: this.#context,
+      certificates: this.#certificates.list(),
+      tunnels: this.#tunnels.open,
+      connections: this.#door?.connections ?? 0,
+    })
+  }
+}
+
+function makeCertificates(settings: WaypointSettings, log: RootLog, clock: Clock): CertificateManager {
+  const caClient = new CaClient({
+    clock,
+    address: settings.caAddress === '' ? settings.xdsAddress : settings.caAddress,
+    serverName: settings.caServerName,
+    roots: () => readFileSync(settings.rootCert),
+    token: () => readFileSync(settings.tokenPath, 'utf8').trim(),
+    clusterId: settings.clusterId,
+    ttlMs: settings.secretTtlMs,
+  })
+  return new CertificateManager({ caClient, clock, log: log.scope('identity'), random })
+}
+
+function makeContext(
+  settings: WaypointSettings,
+  log: RootLog,
+  clock: Clock,
+  identity: Identity,
+  credentials: CredentialStore,
+): WaypointContext {
+  const ip = settings.instanceIp as IpAddress // readSettings has checked it
+  const [namespace = '', name = ''] = settings.gateway.split('/')
+  const config = new Configuration(clock)
+  const dialer = new Dialer({
+    credentials,
+    id: spiffeIdOf(identity),
+    ip,
+    hbonePort: settings.upstreamHbonePort,
+    maxStreams: settings.poolMaxStreams,
+    unusedMs: settings.poolUnusedMs,
+    clock,
+  })
+  const connect = (key: UpstreamKey, events: ConnectionEvents, signal: AbortSignal): Promise<HttpConnection> =>
+    connectUpstream(dialer, clock, key, events, signal)
+  return {
+    settings,
+    clock,
+    log,
+    random,
+    newId: randomUUID,
+    identity,
+    self: { network: settings.network, ip, namespace, hostname: `${name}.${namespace}.svc.${settings.clusterDomain}` },
+    config,
+    clusters: new Clusters({
+      config,
+      network: settings.network,
+      ip,
+      clock,
+      random,
+      pool: { connect, idleTimeoutMs: settings.upstreamIdleMs },
+    }),
+    dialer,
+    buckets: new TokenBuckets(MOST_BUCKETS),
+    recorder: new RequestLog(log),
+    access: new AccessLog(log),
+    live: new LiveConnections(),
+  }
+}
+
+async function connectUpstream(
+  dialer: Dialer,
+  clock: Clock,
+  key: UpstreamKey,
+  events: ConnectionEvents,
+  signal: AbortSignal,
+): Promise<HttpConnection> {
+  const channel = await dialer.open(key.endpoint, key.client, signal)
+  const connect = key.version === 'HTTP/2' ? connectHttp2 : connectHttp1
+  return connect(channel, { limits: HTTP_LIMITS, clock, onIdle: events.onIdle, onClosed: events.onClosed })
+}

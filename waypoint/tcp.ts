@@ -1,0 +1,136 @@
+// What is not HTTP: choose an endpoint, authorise, dial, copy, record. Called by serve.ts for what was found to be no HTTP, and by
+// tunnel.ts, before the CONNECT is answered, for ports that say so.
+import type { Channel } from '../http/channel.ts'
+import type { MeshError } from '../kit/error.ts'
+import { formatEndpoint } from '../model/address.ts'
+import type { BalancedEndpoint, Lease } from './balance/endpoint.ts'
+import type { BackendCluster } from './clusters.ts'
+import { refusalFor } from './context.ts'
+import type { Client, Downstream, WaypointContext } from './context.ts'
+import { asMeshError, waypointFailure } from './errors.ts'
+import { spliceChannels } from './splice.ts'
+
+/** An open way to an endpoint. */
+export interface TcpUpstream {
+  readonly channel: Channel
+  readonly endpoint: BalancedEndpoint
+  readonly lease: Lease
+}
+
+/** Carries a channel that nothing was answered for. Never rejects. */
+export async function serveTcp(channel: Channel, downstream: Downstream, waypoint: WaypointContext): Promise<void> {
+  const startMs = waypoint.clock.monotonicMs()
+  try {
+    await carryTcp(channel, await openTcp(downstream, waypoint), downstream, waypoint, startMs)
+  } catch (error) {
+    refuseTcp(downstream, asMeshError(error, 'CONNECT_FAILED'), waypoint)
+    channel.reset()
+  }
+}
+
+/**
+ * Chooses an endpoint and dials it; another one when that fails.
+ * @throws MeshError NO_HEALTHY_UPSTREAM, UPSTREAM_OVERFLOW, POLICY_DENIED, INVALID_BACKEND, or what the dial throws
+ */
+export async function openTcp(downstream: Downstream, waypoint: WaypointContext): Promise<TcpUpstream> {
+  const { client } = downstream
+  const cluster = clusterOf(downstream, waypoint)
+  if (cluster === undefined) throw waypointFailure('NO_HEALTHY_UPSTREAM')
+  const tried = new Set<string>()
+  for (let failure: MeshError | undefined; ; ) {
+    const choice = cluster.balancer.choose({ hash: undefined, exclude: tried, session: undefined })
+    if (choice.kind === 'none')
+      throw (
+        failure ?? waypointFailure(choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM', { cluster: cluster.name })
+      )
+    const { endpoint, lease } = choice
+    if (failure !== undefined && tried.has(endpoint.uid)) {
+      lease.done({})
+      throw failure
+    }
+    tried.add(endpoint.uid)
+    try {
+      return { channel: await dial(cluster, endpoint, client, waypoint), endpoint, lease }
+    } catch (error) {
+      failure = asMeshError(error, 'CONNECT_FAILED')
+      const isOurs = failure.code === 'POLICY_DENIED'
+      lease.done(isOurs ? {} : { failure: 'connect' })
+      if (isOurs) throw failure
+    }
+  }
+}
+
+/** Copies to the end and records it; one access line. */
+export async function carryTcp(
+  channel: Channel,
+  upstream: TcpUpstream,
+  downstream: Downstream,
+  waypoint: WaypointContext,
+  startMs: number,
+): Promise<void> {
+  const { client } = downstream
+  const counters = { fromA: 0, fromB: 0 }
+  let cause: MeshError | undefined
+  const end = (error: MeshError): void => {
+    cause ??= error
+    channel.reset()
+    upstream.channel.reset()
+  }
+  using _live = waypoint.live.add({
+    drain: () => undefined, // nothing in the bytes tells a client to go elsewhere: it has until the deadline
+    close: () => end(waypointFailure('DRAINED')),
+    recheck: () => {
+      if (refusalFor(client, upstream.endpoint, waypoint) !== undefined) end(waypointFailure('POLICY_CHANGED'))
+    },
+  })
+  const { error } = await spliceChannels(channel, upstream.channel, counters)
+  upstream.lease.done({})
+  waypoint.access.ended(fieldsOf(downstream, upstream.endpoint), {
+    bytesSent: counters.fromB,
+    bytesReceived: counters.fromA,
+    durationMs: waypoint.clock.monotonicMs() - startMs,
+    error: cause ?? error,
+  })
+}
+
+/** Logs what was not carried. */
+export function refuseTcp(downstream: Downstream, error: MeshError, waypoint: WaypointContext): void {
+  waypoint.access.denied(fieldsOf(downstream, undefined), error)
+}
+
+/** What goes wherever the service's own endpoints are: routes are for HTTP, except that they may say where all of it goes. */
+function clusterOf({ target }: Downstream, { clusters }: WaypointContext): BackendCluster | undefined {
+  if (target.kind === 'workload') return clusters.direct(target.workload, target.to, target.service)
+  return clusters.get({ service: target.entry.listener.service, port: target.port, subset: undefined })
+}
+
+async function dial(cluster: BackendCluster, endpoint: BalancedEndpoint, client: Client, waypoint: WaypointContext): Promise<Channel> {
+  const refusal = refusalFor(client, endpoint, waypoint)
+  if (refusal !== undefined) throw refusal
+  const giveUp = new AbortController()
+  const timer = waypoint.clock.after(cluster.policy.limits.connectTimeoutMs, () => giveUp.abort())
+  try {
+    return await waypoint.dialer.open(endpoint, client.id, giveUp.signal)
+  } catch (error) {
+    throw giveUp.signal.aborted ? waypointFailure('CONNECT_TIMEOUT', { to: formatEndpoint(endpoint.to) }, error) : error
+  } finally {
+    timer[Symbol.dispose]()
+  }
+}
+
+function fieldsOf(
+  { client, target }: Downstream,
+  endpoint: BalancedEndpoint | undefined,
+): Parameters<WaypointContext['access']['denied']>[0] {
+  return {
+    'src.addr': formatEndpoint({ ip: client.ip, port: client.port }),
+    'src.workload': client.workload?.workloadName,
+    'src.namespace': client.identity.namespace,
+    'src.identity': client.id,
+    'dst.addr': endpoint === undefined ? undefined : formatEndpoint(endpoint.to),
+    'dst.service': target.service?.hostname,
+    'dst.workload': endpoint?.workload.workloadName,
+    'dst.namespace': endpoint?.workload.namespace,
+    direction: 'outbound',
+  }
+}

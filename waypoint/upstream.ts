@@ -1,0 +1,285 @@
+// HTTP connections to the endpoints of one backend, kept for further requests. Two requests may share a connection when the
+// endpoint's address, the client's identity (the destination is told whose connection it is) and the HTTP version are equal.
+import type { HttpConnection } from '../http/options.ts'
+import type { Clock, Timer } from '../kit/clock.ts'
+import type { MeshError } from '../kit/error.ts'
+import type { ConnectionLimits } from '../model/backend.ts'
+import { formatEndpoint } from '../model/address.ts'
+import type { SpiffeId } from '../model/identity.ts'
+import type { BalancedEndpoint } from './balance/endpoint.ts'
+import { asMeshError, waypointFailure } from './errors.ts'
+
+/** What makes two connections the same. */
+export interface UpstreamKey {
+  readonly endpoint: BalancedEndpoint
+  /** Undefined = unknown. */
+  readonly client: SpiffeId | undefined
+  readonly version: 'HTTP/1.1' | 'HTTP/2'
+}
+
+/** What a connection tells its pool. */
+export interface ConnectionEvents {
+  onIdle(): void
+  onClosed(error: MeshError | undefined): void
+}
+
+/** What a pool is made with. */
+export interface UpstreamPoolOptions {
+  readonly clock: Clock
+  readonly limits: ConnectionLimits
+  /** An unused connection is closed after this, unless the limits say otherwise. */
+  readonly idleTimeoutMs: number
+  /** A place among the requests that wait; undefined = too many do. */
+  readonly takePending: () => Disposable | undefined
+  /** Makes one connection. @throws MeshError */
+  readonly connect: (key: UpstreamKey, events: ConnectionEvents, signal: AbortSignal) => Promise<HttpConnection>
+}
+
+/** A connection that may be used for one request, within the call of onReady. */
+export interface Upstream {
+  readonly connection: HttpConnection
+  /** It has carried requests before: the peer may have closed it meanwhile. */
+  readonly isReused: boolean
+}
+
+/** Takes a connection or the reason why there is none; exactly one is called, maybe within `acquire`. */
+export interface AcquireHandlers {
+  onReady(upstream: Upstream): void
+  onFailed(error: MeshError): void
+}
+
+interface Pooled {
+  connection: HttpConnection | undefined
+  idle: Timer | undefined
+}
+
+interface Waiter {
+  readonly handlers: AcquireHandlers
+  readonly place: Disposable
+  readonly timer: Timer
+}
+
+interface Entry {
+  readonly text: string
+  readonly key: UpstreamKey
+  readonly connections: Set<Pooled>
+  readonly waiters: Set<Waiter>
+  dials: number
+}
+
+const NOTHING: Disposable = { [Symbol.dispose]: () => undefined }
+
+/** The connections of one backend. */
+export class UpstreamPool {
+  readonly #options: UpstreamPoolOptions
+  readonly #entries = new Map<string, Entry>()
+  readonly #dialling = new Set<AbortController>()
+  /** Open ones and those being made. */
+  #count = 0
+  #onEmpty: (() => void) | undefined
+
+  constructor(options: UpstreamPoolOptions) {
+    this.#options = options
+  }
+
+  /** Connections, for dumps. */
+  get size(): number {
+    return this.#count
+  }
+
+  /**
+   * Gives a connection with room for a request, dialling if there is none.
+   * onFailed gets UPSTREAM_OVERFLOW, CONNECT_TIMEOUT, or what the dial threw.
+   * @returns disposed of, the request waits no more and no handler is called
+   */
+  acquire(key: UpstreamKey, handlers: AcquireHandlers): Disposable {
+    const entry = this.#entryOf(key)
+    const free = this.#free(entry)
+    if (free !== undefined) {
+      handlers.onReady(free)
+      return NOTHING
+    }
+    const place = this.#options.takePending()
+    if (place === undefined) {
+      this.#forgetIfUnused(entry)
+      handlers.onFailed(waypointFailure('UPSTREAM_OVERFLOW', { limit: 'pending requests' }))
+      return NOTHING
+    }
+    const timer = this.#options.clock.after(this.#options.limits.connectTimeoutMs, () => {
+      this.#leave(entry, waiter)
+      handlers.onFailed(waypointFailure('CONNECT_TIMEOUT', { to: formatEndpoint(key.endpoint.to) }))
+    })
+    const waiter: Waiter = { handlers, place, timer }
+    entry.waiters.add(waiter)
+    this.#dialFor(entry)
+    return { [Symbol.dispose]: () => this.#leave(entry, waiter) }
+  }
+
+  /** Lets requests under way end; then calls `onEmpty`. */
+  retire(onEmpty: () => void): void {
+    this.#onEmpty = onEmpty
+    for (const pooled of this.#all()) pooled.connection?.drain()
+    if (this.#count === 0) this.#empty()
+  }
+
+  /** Ends everything now. */
+  close(): void {
+    for (const dial of this.#dialling) dial.abort()
+    for (const pooled of [...this.#all()]) pooled.connection?.close(waypointFailure('DRAINED'))
+  }
+
+  #entryOf(key: UpstreamKey): Entry {
+    const text = `${formatEndpoint(key.endpoint.to)} ${key.version} ${key.client ?? ''}`
+    let entry = this.#entries.get(text)
+    if (entry === undefined) {
+      entry = { text, key, connections: new Set(), waiters: new Set(), dials: 0 }
+      this.#entries.set(text, entry)
+    }
+    return entry
+  }
+
+  /** A connection with room, taken out of its rest. */
+  #free(entry: Entry): Upstream | undefined {
+    const most = this.#options.limits.maxRequestsPerConnection
+    for (const pooled of entry.connections) {
+      const { connection } = pooled
+      if (connection === undefined || !connection.canRequest) continue
+      const isUsedUp = most !== undefined && connection.requests >= most
+      if (isUsedUp) {
+        connection.drain()
+        continue
+      }
+      pooled.idle?.[Symbol.dispose]()
+      pooled.idle = undefined
+      return { connection, isReused: connection.requests > 0 }
+    }
+    return undefined
+  }
+
+  /** Starts as many dials as the waiters need and the limit allows. */
+  #dialFor(entry: Entry): void {
+    const needed = entry.key.version === 'HTTP/2' ? Math.min(1, entry.waiters.size) : entry.waiters.size
+    while (entry.dials < needed && this.#mayDial(entry)) void this.#dial(entry)
+  }
+
+  #mayDial(entry: Entry): boolean {
+    const most = this.#options.limits.maxConnections
+    if (most === undefined || this.#count < most) return true
+    for (const other of this.#entries.values()) {
+      if (other === entry) continue
+      for (const pooled of other.connections) {
+        if (pooled.connection?.active !== 0) continue
+        pooled.connection.close(waypointFailure('SUPERSEDED')) // unused, and somebody else waits
+        return this.#count < most
+      }
+    }
+    return false
+  }
+
+  async #dial(entry: Entry): Promise<void> {
+    const pooled: Pooled = { connection: undefined, idle: undefined }
+    const { clock, limits, connect } = this.#options
+    let isOver = false
+    entry.dials++
+    this.#count++
+    const giveUp = new AbortController()
+    this.#dialling.add(giveUp)
+    const timer = clock.after(limits.connectTimeoutMs, () => giveUp.abort())
+    const closed = (): void => {
+      if (isOver) return
+      isOver = true
+      this.#gone(entry, pooled)
+    }
+    try {
+      const events = { onIdle: () => this.#serve(entry), onClosed: closed }
+      const connection = await connect(entry.key, events, giveUp.signal)
+      entry.dials--
+      if (isOver) return this.#dialFor(entry)
+      pooled.connection = connection
+      entry.connections.add(pooled)
+      if (this.#onEmpty !== undefined && entry.waiters.size === 0) connection.drain()
+      else this.#serve(entry)
+    } catch (error) {
+      entry.dials--
+      closed()
+      this.#failWaiters(entry, asMeshError(error, 'CONNECT_FAILED'))
+    } finally {
+      timer[Symbol.dispose]()
+      this.#dialling.delete(giveUp)
+    }
+  }
+
+  /** Gives free connections to those who wait; what nobody wants rests. */
+  #serve(entry: Entry): void {
+    for (const waiter of entry.waiters) {
+      const free = this.#free(entry)
+      if (free === undefined) break
+      this.#leave(entry, waiter)
+      waiter.handlers.onReady(free)
+    }
+    if (entry.waiters.size > 0) this.#dialFor(entry)
+    for (const pooled of entry.connections) if (pooled.connection?.active === 0) this.#rest(pooled)
+  }
+
+  #rest(pooled: Pooled): void {
+    if (pooled.idle !== undefined) return
+    if (this.#onEmpty !== undefined) {
+      pooled.connection?.drain()
+      return
+    }
+    const { clock, limits, idleTimeoutMs } = this.#options
+    pooled.idle = clock.after(limits.idleTimeoutMs ?? idleTimeoutMs, () => {
+      pooled.idle = undefined
+      if (pooled.connection?.active === 0) pooled.connection.drain()
+    })
+    pooled.idle.unref()
+  }
+
+  /** HTTP/2: the one connection would have served them all. */
+  #failWaiters(entry: Entry, error: MeshError): void {
+    const failed = entry.key.version === 'HTTP/2' ? [...entry.waiters] : [...entry.waiters].slice(0, 1)
+    for (const waiter of failed) {
+      this.#leave(entry, waiter)
+      waiter.handlers.onFailed(error)
+    }
+    this.#forgetIfUnused(entry)
+  }
+
+  #leave(entry: Entry, waiter: Waiter): void {
+    if (!entry.waiters.delete(waiter)) return
+    waiter.timer[Symbol.dispose]()
+    waiter.place[Symbol.dispose]()
+    this.#forgetIfUnused(entry)
+  }
+
+  #gone(entry: Entry, pooled: Pooled): void {
+    this.#count--
+    pooled.idle?.[Symbol.dispose]()
+    entry.connections.delete(pooled)
+    this.#forgetIfUnused(entry)
+    this.#dialWaiting()
+    if (this.#count === 0) this.#empty()
+  }
+
+  /** A place under the limit is free: any entry may use it. */
+  #dialWaiting(): void {
+    if (this.#options.limits.maxConnections === undefined) return
+    for (const entry of this.#entries.values()) this.#dialFor(entry)
+  }
+
+  #forgetIfUnused(entry: Entry): void {
+    const isUsed = entry.connections.size > 0 || entry.waiters.size > 0 || entry.dials > 0
+    if (!isUsed && this.#entries.get(entry.text) === entry) this.#entries.delete(entry.text)
+  }
+
+  #empty(): void {
+    const onEmpty = this.#onEmpty
+    if (onEmpty === undefined || [...this.#entries.values()].some(({ waiters }) => waiters.size > 0)) return
+    this.#onEmpty = () => undefined
+    onEmpty()
+  }
+
+  #all(): Pooled[] {
+    return [...this.#entries.values()].flatMap(({ connections }) => [...connections])
+  }
+}
