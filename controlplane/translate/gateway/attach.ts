@@ -112,6 +112,7 @@ function ordered(list: readonly RouteTranslation[]): readonly Route[] {
 
 /** Oldest first, then by name. */
 function compareAge(a: RouteTranslation, b: RouteTranslation): number {
-  const [left, right] = [`${a.createdAt} ${a.key} ${a.kind}`, `${b.createdAt} ${b.key} ${b.kind}`]
-  return left < right ? -1 : left > right ? 1 : 0
+  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1
+  if (a.key !== b.key) return a.key < b.key ? -1 : 1
+  return a.kind < b.kind ? -1 : 1
 }

@@ -72,7 +72,9 @@ export function translateRoute<Rule extends GatewayRouteRule<unknown>>(
   const head = { kind: reader.kind, namespace: context.namespace, key: `${context.namespace}/${name}`, createdAt }
   const parsed = reader.schema.safeParse(object.spec ?? {})
   if (!parsed.success) {
-    const notes = parsed.error.issues.map(({ path, message }) => formatFault({ path: ['spec', ...path.map(String)], message }))
+    const notes = parsed.error.issues.map(({ path, message }) =>
+      formatFault({ path: ['spec', ...path.map((part) => (typeof part === 'symbol' ? String(part) : part))], message }),
+    )
     return { ...head, parents: readableParents(object), matches: [], cost: 0, ...refused(joined(notes)) }
   }
   const spec = parsed.data as { readonly parentRefs?: readonly ParentReference[]; readonly rules?: readonly Rule[] } // the schema's shape

@@ -49,6 +49,9 @@ interface RouteMemo {
   readonly object: HttpRoute | GrpcRoute
   readonly asked: ReadonlyMap<string, KubeService | undefined>
   readonly translation: RouteTranslation
+  readonly fault: ObjectFault | undefined
+  /** Where its parents are in `world`. */
+  places: { readonly world: ParentWorld; readonly list: readonly ParentPlace[] }
   outcome: { readonly inputs: readonly unknown[]; readonly parents: readonly ParentOutcome[] } | undefined
 }
 
@@ -60,7 +63,6 @@ interface ServiceMemo {
 interface Placed {
   readonly object: HttpRoute | GrpcRoute
   readonly memo: RouteMemo
-  readonly places: readonly ParentPlace[]
 }
 
 /** Translates again and again. */
@@ -68,6 +70,7 @@ export class RoutesTranslator {
   readonly #names: MeshNames
   #routes = new Map<string, RouteMemo>()
   #services = new Map<ServiceKey, ServiceMemo>()
+  #world: { readonly inputs: readonly unknown[]; readonly value: ParentWorld } | undefined
   #last: { readonly inputs: readonly unknown[]; readonly result: RoutesTranslation } | undefined
 
   constructor(names: MeshNames) {
@@ -76,23 +79,29 @@ export class RoutesTranslator {
 
   /** One run. Never throws for what objects hold. */
   translate(input: RoutesInput): RoutesTranslation {
-    const { world, services, waypoints } = input
-    const inputs = [
-      ...[world.httpRoutes.length, ...world.httpRoutes, world.grpcRoutes.length, ...world.grpcRoutes],
-      ...[world.services.length, ...world.services, ...services.values(), ...waypoints.values()],
-    ]
+    const { httpRoutes, grpcRoutes } = input.world
+    const parents = this.#parents(input)
+    const inputs = [parents, ...input.waypoints.values(), httpRoutes.length, ...httpRoutes, ...grpcRoutes]
     if (this.#last !== undefined && isSame(this.#last.inputs, inputs)) return this.#last.result
-    const result = this.#run(input)
+    const result = this.#run(input, parents)
     this.#last = { inputs, result }
     return result
   }
 
-  #run({ world, services, waypoints }: RoutesInput): RoutesTranslation {
+  /** The same value while services and waypoints are the same. */
+  #parents({ world, services, waypoints }: RoutesInput): ParentWorld {
+    const inputs = [world.services.length, ...world.services, ...services.values(), ...waypoints.keys()]
+    if (this.#world !== undefined && isSame(this.#world.inputs, inputs)) return this.#world.value
+    const names = this.#names
     const kubeServices = new Map(world.services.map((service) => [keyOf(service), service]))
-    const gatewayByHost = new Map(
-      [...waypoints].map(([key, { metadata }]) => [hostnameOf(this.#names, metadata.namespace ?? '', metadata.name), key]),
-    )
-    const parents: ParentWorld = { names: this.#names, kubeServices, services, gatewayByHost, waypoints: new Set(waypoints.keys()) }
+    const hostOf = ({ metadata }: Gateway): string => hostnameOf(names, metadata.namespace ?? '', metadata.name)
+    const gatewayByHost = new Map([...waypoints].map(([key, gateway]) => [hostOf(gateway), key]))
+    const value = { names, kubeServices, services, gatewayByHost, waypoints: new Set(waypoints.keys()) }
+    this.#world = { inputs, value }
+    return value
+  }
+
+  #run({ world, services, waypoints }: RoutesInput, parents: ParentWorld): RoutesTranslation {
     const faults: ObjectFault[] = []
     const placed = this.#place([...world.httpRoutes, ...world.grpcRoutes], parents, faults)
     const attachments = this.#attach(parents, claimsOf(placed))
@@ -100,10 +109,10 @@ export class RoutesTranslator {
     for (const { listeners: list } of attachments.values()) for (const listener of list) listeners.set(listener.name, listener)
     const routeOutcomes = new Map<HttpRoute | GrpcRoute, readonly ParentOutcome[]>()
     const attachedRoutes = new Map<string, number>()
-    for (const { object, memo, places } of placed) {
-      const outcome = this.#outcome(memo, places, attachments)
+    for (const { object, memo } of placed) {
+      const outcome = this.#outcome(memo, attachments)
       routeOutcomes.set(object, outcome)
-      for (const gateway of gatewaysOf(places, outcome)) attachedRoutes.set(gateway, (attachedRoutes.get(gateway) ?? 0) + 1)
+      for (const gateway of gatewaysOf(memo.places.list, outcome)) attachedRoutes.set(gateway, (attachedRoutes.get(gateway) ?? 0) + 1)
     }
     return { listeners, routeOutcomes, gateways: this.#gateways(waypoints, services, attachedRoutes), faults }
   }
@@ -128,30 +137,30 @@ export class RoutesTranslator {
     const placed: Placed[] = []
     for (const object of routes) {
       const key = `${object.kind} ${keyOf(object)}`
-      const memo = this.#translateRoute(object, this.#routes.get(key), parents.kubeServices)
+      const memo = this.#translateRoute(object, this.#routes.get(key), parents)
+      if (memo.places.world !== parents) memo.places = placesOf(memo.translation, parents)
       next.set(key, memo)
-      const { translation } = memo
-      const wrong = [translation.accepted, ...translation.others].find(
-        ({ type, status }) => (type === 'PartiallyInvalid') === (status === 'True'),
-      )
-      if (wrong !== undefined) noteFor(object, faults)('spec', wrong.message)
-      placed.push({ object, memo, places: translation.parents.map((parent) => resolveParent(parent, translation.namespace, parents)) })
+      if (memo.fault !== undefined) faults.push(memo.fault)
+      placed.push({ object, memo })
     }
     this.#routes = next
     return placed
   }
 
   /** A write of the route's status makes a new object, but not a new translation. */
-  #translateRoute(object: HttpRoute | GrpcRoute, memo: RouteMemo | undefined, services: ReadonlyMap<string, KubeService>): RouteMemo {
-    if (memo !== undefined && isSameRoute(memo.object, object) && [...memo.asked].every(([key, service]) => services.get(key) === service))
-      return memo
+  #translateRoute(object: HttpRoute | GrpcRoute, memo: RouteMemo | undefined, parents: ParentWorld): RouteMemo {
+    const services = parents.kubeServices
+    if (memo !== undefined && isSameRoute(memo.object, object)) {
+      if (memo.places.world === parents || [...memo.asked].every(([key, service]) => services.get(key) === service)) return memo
+    }
     const lookup = new ServiceLookup(services)
     const translation = attempt(object, () =>
       object.kind === 'GRPCRoute'
         ? translateRoute(object, GRPC_ROUTE, this.#names, lookup)
         : translateRoute(object, HTTP_ROUTE, this.#names, lookup),
     )
-    return { object, asked: lookup.asked, translation, outcome: undefined }
+    const fault = faultOf(object, translation)
+    return { object, asked: lookup.asked, translation, fault, places: placesOf(translation, parents), outcome: undefined }
   }
 
   #attach(parents: ParentWorld, claims: ReadonlyMap<ServiceKey, readonly Claim[]>): Map<ServiceKey, Attachment> {
@@ -172,24 +181,37 @@ export class RoutesTranslator {
     return attachments
   }
 
-  #outcome(memo: RouteMemo, places: readonly ParentPlace[], attachments: ReadonlyMap<ServiceKey, Attachment>): readonly ParentOutcome[] {
-    const refusals = places.map((place) =>
+  #outcome(memo: RouteMemo, attachments: ReadonlyMap<ServiceKey, Attachment>): readonly ParentOutcome[] {
+    const { list } = memo.places
+    const refusals = list.map((place) =>
       place.kind === 'service' ? attachments.get(place.service)?.refusals.get(memo.translation) : undefined,
     )
-    const inputs = [JSON.stringify(places), ...refusals.map((ports) => JSON.stringify([...(ports ?? [])]))]
+    const inputs = [list, ...refusals.map((ports) => (ports === undefined ? '' : [...ports].join()))]
     if (memo.outcome !== undefined && isSame(memo.outcome.inputs, inputs)) return memo.outcome.parents
-    const parents = outcomesOf(memo.translation, places, refusals)
+    const parents = outcomesOf(memo.translation, list, refusals)
     memo.outcome = { inputs, parents }
     return parents
   }
 }
 
+function placesOf(translation: RouteTranslation, world: ParentWorld): RouteMemo['places'] {
+  return { world, list: translation.parents.map((parent) => resolveParent(parent, translation.namespace, world)) }
+}
+
+/** What is wrong with the route itself; one sentence. */
+function faultOf(object: HttpRoute | GrpcRoute, { accepted, others }: RouteTranslation): ObjectFault | undefined {
+  const wrong = [accepted, ...others].find(({ type, status }) => (type === 'PartiallyInvalid') === (status === 'True'))
+  const list: ObjectFault[] = []
+  if (wrong !== undefined) noteFor(object, list)('spec', wrong.message)
+  return list[0]
+}
+
 /** Ports that a route asks for at each service; several parentRefs may name one service. */
 function claimsOf(placed: readonly Placed[]): Map<ServiceKey, Claim[]> {
   const claims = new Map<ServiceKey, Claim[]>()
-  for (const { memo, places } of placed) {
+  for (const { memo } of placed) {
     const ports = new Map<ServiceKey, Set<number>>()
-    for (const place of places) {
+    for (const place of memo.places.list) {
       if (place.kind !== 'service') continue
       const set = ports.get(place.service) ?? new Set()
       ports.set(place.service, set)
