@@ -1,9 +1,12 @@
 // A Gateway of a waypoint class becomes a pod with what a waypoint needs: token, roots, a way to the control plane, no rights. And
 // it goes with its Gateway.
 import assert from 'node:assert/strict'
-import type { Deployment, Pod } from '../../model/object.ts'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import type { Deployment, MeshObject, Pod } from '../../model/object.ts'
 import { type TestMesh, type TestPod, testMesh } from '../support/mesh.ts'
 
+const WEFT = join(import.meta.dirname, '..', '..', 'weft')
 const GATEWAY = {
   apiVersion: 'gateway.networking.k8s.io/v1',
   kind: 'Gateway',
@@ -80,6 +83,35 @@ describe('the pod of a waypoint', function () {
     assert.equal(said.get('--instance-ip'), pod.ip)
     assert.equal(said.get('--node'), 'node-1')
     assert.equal(said.get('--pod-name'), 'stand-in')
+  })
+
+  it('is asked for, shown and deleted on the command line', async () => {
+    // Not spawnSync: the mesh's API is served by this process.
+    const weft = (...words: readonly string[]): Promise<{ status: number; said: string }> =>
+      new Promise((resolve) => {
+        execFile(WEFT, ['waypoint', ...words, '--name', mesh.mesh.layout.name], (error, stdout, stderr) =>
+          resolve({ status: Number(error?.code ?? 0), said: stdout + stderr }),
+        )
+      })
+    const labelsOf = (): unknown => mesh.mesh.store.get('namespaces', undefined, 'shop').metadata.labels
+    assert.match((await weft('apply', 'two', '-n', 'shop', '--for', 'all', '--enroll-namespace')).said, /two applied\n.*uses waypoint two/s)
+    assert.deepEqual(labelsOf(), { 'istio.io/use-waypoint': 'two' })
+    assert.deepEqual((await weft('apply', 'way', '-n', 'shop', '--enroll-namespace')).status, 1)
+    assert.deepEqual(labelsOf(), { 'istio.io/use-waypoint': 'two' })
+    assert.equal((await weft('apply', 'way', '-n', 'shop', '--enroll-namespace', '--overwrite')).status, 0)
+    assert.deepEqual(labelsOf(), { 'istio.io/use-waypoint': 'way' })
+    const listed = (await weft('list', '-n', 'shop')).said
+    assert.match(listed, /^NAMESPACE +NAME +TRAFFIC TYPE +PROGRAMMED\n/)
+    assert.match(listed, /shop +two +all /)
+    assert.match(listed, /shop +way +service /)
+    const items = (JSON.parse((await weft('list', '-A', '-o', 'json')).said) as { items: MeshObject[] }).items
+    assert.deepEqual(items.map(({ metadata }) => metadata.name).sort(), ['two', 'way'])
+    await mesh.until('the status says more', async () => /Accepted/.test((await weft('status', 'two', '-n', 'shop')).said))
+    assert.deepEqual((await weft('status', 'three', '-n', 'shop')).status, 1)
+    assert.equal((await weft('delete', 'two', '-n', 'shop')).status, 0)
+    assert.deepEqual(await weft('delete', 'two', '-n', 'shop'), { status: 1, said: 'weft: there is no waypoint shop/two\n' })
+    assert.equal((await weft('apply', 'no-such', '-n', 'nowhere')).status, 1)
+    await mesh.label('shop', { 'istio.io/use-waypoint': null })
   })
 
   it('goes with its Gateway', async () => {

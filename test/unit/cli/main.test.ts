@@ -19,7 +19,21 @@ const ROOT = join(import.meta.dirname, '..', '..', '..')
 describe('command line', () => {
   const names = makeProgram().commands.map((command) => command.name())
   it('has every verb', () => {
-    const verbs = ['up', 'down', 'exec', 'apply', 'delete', 'get', 'label', 'logs', 'status', 'check', 'ztunnel-config', 'release']
+    const verbs = [
+      'up',
+      'down',
+      'exec',
+      'apply',
+      'delete',
+      'get',
+      'label',
+      'logs',
+      'status',
+      'check',
+      'ztunnel-config',
+      'waypoint',
+      'release',
+    ]
     assert.deepEqual(
       verbs.filter((verb) => !names.includes(verb)),
       [],
@@ -55,6 +69,20 @@ describe('command line', () => {
     { args: ['delete'], status: 2, says: /KIND and OBJECT, or -f PATH/ },
     { args: ['release'], status: 2, says: /-n NS, --node NODE or --all/ },
     { args: ['release', '--all', '--name', MISSING], status: 1, says: STANDS_STILL },
+    { args: ['waypoint', '--help'], status: 0, says: /apply .*generate .*list .*status .*delete /s },
+    { args: ['waypoint', 'apply', '--help'], status: 0, says: /Usage: weft waypoint apply .*--enroll-namespace/s },
+    { args: ['waypoint', 'frob'], status: 2, says: /unknown command/ },
+    { args: ['waypoint', 'apply', '--for', 'toasters'], status: 2, says: /Use one of service, workload, all, none/ },
+    { args: ['waypoint', 'apply', '--timeout', '0'], status: 2, says: /A number from 1 to 3600/ },
+    { args: ['waypoint', 'delete'], status: 2, says: /names, or --all/ },
+    { args: ['waypoint', 'delete', 'a', '--all'], status: 2, says: /names, or --all/ },
+    { args: ['waypoint', 'list', '-o', 'xml'], status: 2, says: /Use table, json or yaml/ },
+    { args: ['waypoint', 'list', '--name', MISSING], status: 1, says: STANDS_STILL },
+    {
+      args: ['waypoint', 'generate', 'way', '-n', 'shop', '--for', 'all'],
+      status: 0,
+      says: /kind: Gateway.*istio.io\/waypoint-for: all/s,
+    },
     { args: ['ztunnel-config', 'toasters'], status: 2, says: /use one of workloads/ },
     { args: ['ztunnel-config', 'workloads', '--name', MISSING], status: 1, says: STANDS_STILL },
   ]
