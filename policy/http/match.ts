@@ -9,11 +9,62 @@ import { queryValue } from './query.ts'
 type Test = (text: string) => boolean
 /** What a pattern that cannot be compiled becomes: the whole match then matches nothing, also where it is inverted. */
 const NOTHING = 'nothing'
+const SLASH = 0x2f
 
 interface NamedTest {
-  readonly name: string
+  /** Place of the name in Lookup. */
+  readonly slot: number
   readonly test: Test
   readonly isInverted: boolean
+}
+
+/**
+ * Looks a request's headers and query parameters up, each once, however many matches ask for it. One for all matches of a
+ * table; `begin` comes before the matches of a request.
+ */
+export class Lookup {
+  #request: RequestHead | undefined
+  /** Counts requests: a value is good when its stamp is this. */
+  #round = 0
+  readonly #slots = new Map<string, number>()
+  readonly #names: string[] = []
+  readonly #isHeader: boolean[] = []
+  readonly #values: (string | undefined)[] = []
+  readonly #stamps: number[] = []
+
+  /** @returns the place of a name; header names in lower case */
+  slotOf(name: string, isHeader: boolean): number {
+    const key = `${isHeader ? 'h' : 'q'} ${name}`
+    const known = this.#slots.get(key)
+    if (known !== undefined) return known
+    const slot = this.#names.push(name) - 1
+    this.#slots.set(key, slot)
+    this.#isHeader.push(isHeader)
+    this.#values.push(undefined)
+    this.#stamps.push(0)
+    return slot
+  }
+
+  /** Another request from here on. */
+  begin(request: RequestHead): void {
+    this.#request = request
+    this.#round++
+  }
+
+  /** The value of a name in the request; undefined = it is not there. */
+  value(slot: number): string | undefined {
+    if (this.#stamps[slot] === this.#round) return this.#values[slot]
+    const request = this.#request
+    const name = this.#names[slot]
+    let value: string | undefined
+    if (request !== undefined && name !== undefined) {
+      if (this.#isHeader[slot] === true) value = headerValue(request.headers, name)
+      else if (request.query !== undefined) value = queryValue(request.query, name)
+    }
+    this.#values[slot] = value
+    this.#stamps[slot] = this.#round
+    return value
+  }
 }
 
 /** A match made ready. The caller's namespace and labels are not looked at here. */
@@ -23,26 +74,26 @@ export class CompiledMatch {
   readonly #path: Test | undefined
   readonly #method: Test | undefined
   readonly #authority: Test | undefined
-  readonly #headers: readonly NamedTest[]
-  readonly #query: readonly NamedTest[]
+  readonly #named: readonly NamedTest[]
   readonly #isNothing: boolean
+  readonly #lookup: Lookup
 
-  constructor(match: RouteMatch) {
+  constructor(match: RouteMatch, lookup: Lookup) {
+    this.#lookup = lookup
     const path = match.path === undefined ? undefined : pathTest(match.path)
     const method = match.method === undefined ? undefined : textTest(match.method)
     const authority = match.authority === undefined ? undefined : authorityTest(match.authority)
-    const headers = namedTests(match.headers, true)
-    const query = namedTests(match.query, false)
+    const headers = namedTests(match.headers, true, lookup)
+    const query = namedTests(match.query, false, lookup)
     this.exactPath = match.path?.kind === 'exact' && !match.path.ignoresCase ? match.path.value : undefined
     this.#isNothing = path === NOTHING || method === NOTHING || authority === NOTHING || headers === NOTHING || query === NOTHING
     this.#path = path === NOTHING ? undefined : path
     this.#method = method === NOTHING ? undefined : method
     this.#authority = authority === NOTHING ? undefined : authority
-    this.#headers = headers === NOTHING ? [] : headers
-    this.#query = query === NOTHING ? [] : query
+    this.#named = headers === NOTHING || query === NOTHING ? [] : [...headers, ...query]
   }
 
-  /** Whether all parts hold. */
+  /** Whether all parts hold for the request that the lookup began with. */
   matches(request: RequestHead): boolean {
     return !this.#isNothing && (this.#path === undefined || this.#path(request.path)) && this.matchesRest(request)
   }
@@ -52,12 +103,8 @@ export class CompiledMatch {
     if (this.#isNothing) return false
     if (this.#method !== undefined && !this.#method(request.method)) return false
     if (this.#authority !== undefined && !this.#authority(request.authority)) return false
-    for (const { name, test, isInverted } of this.#headers) {
-      const value = headerValue(request.headers, name)
-      if ((value !== undefined && test(value)) === isInverted) return false
-    }
-    for (const { name, test, isInverted } of this.#query) {
-      const value = request.query === undefined ? undefined : queryValue(request.query, name)
+    for (const { slot, test, isInverted } of this.#named) {
+      const value = this.#lookup.value(slot)
       if ((value !== undefined && test(value)) === isInverted) return false
     }
     return true
@@ -83,9 +130,12 @@ export function trimPrefix(prefix: string): string {
   return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
 }
 
-/** Whether `path` is `prefix` (as trimPrefix gives it) or continues it by whole elements. */
-export function hasElements(path: string, prefix: string): boolean {
-  return path.startsWith(prefix) && (path.length === prefix.length || path.charCodeAt(prefix.length) === 0x2f)
+/** Whether `path` is `prefix` (as trimPrefix gives it) or continues it by whole elements; asks first what tells most paths apart. */
+function hasElements(path: string, prefix: string): boolean {
+  const { length } = prefix
+  if (path.length === length) return path === prefix
+  if (path.charCodeAt(length) !== SLASH) return false
+  return (length === 0 || path.charCodeAt(length - 1) === prefix.charCodeAt(length - 1)) && path.startsWith(prefix)
 }
 
 function pathTest({ kind, value, ignoresCase }: PathMatch): Test | typeof NOTHING {
@@ -140,7 +190,7 @@ function regexTest(pattern: string): Test | typeof NOTHING {
 }
 
 /** Of several entries of one name only the first counts (Gateway API); an inverted one stands beside one that is not. */
-function namedTests(list: readonly NamedMatch[], isHeader: boolean): readonly NamedTest[] | typeof NOTHING {
+function namedTests(list: readonly NamedMatch[], isHeader: boolean, lookup: Lookup): readonly NamedTest[] | typeof NOTHING {
   const tests = new Map<string, NamedTest>()
   for (const { name: given, match, isInverted } of list) {
     const name = isHeader ? given.toLowerCase() : given
@@ -148,7 +198,7 @@ function namedTests(list: readonly NamedMatch[], isHeader: boolean): readonly Na
     if (tests.has(key)) continue
     const test = textTest(match)
     if (test === NOTHING) return NOTHING
-    tests.set(key, { name, test, isInverted })
+    tests.set(key, { slot: lookup.slotOf(name, isHeader), test, isInverted })
   }
   return [...tests.values()]
 }

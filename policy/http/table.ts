@@ -2,7 +2,7 @@
 // with another exact path are never looked at; nothing is allocated for a request that no route takes.
 import type { RequestHead } from '../../model/http.ts'
 import type { Listener, Route } from '../../model/route.ts'
-import { CompiledMatch } from './match.ts'
+import { CompiledMatch, Lookup } from './match.ts'
 import { usableRule } from './usable.ts'
 
 /** What is known of the caller; empty = unknown. `app` and `version` are its canonical name and revision. */
@@ -37,10 +37,11 @@ const NO_ENTRIES: readonly Entry[] = []
 export class RouteTable {
   readonly #producer: Routes
   readonly #consumers: ReadonlyMap<string, Routes>
+  readonly #lookup = new Lookup()
 
   constructor(listener: Listener) {
-    this.#producer = compile(listener.routes)
-    this.#consumers = new Map([...listener.consumerRoutes].map(([namespace, routes]) => [namespace, compile(routes)]))
+    this.#producer = compile(listener.routes, this.#lookup)
+    this.#consumers = new Map([...listener.consumerRoutes].map(([namespace, routes]) => [namespace, compile(routes, this.#lookup)]))
   }
 
   /** Whether there is no route for any caller. */
@@ -57,6 +58,7 @@ export class RouteTable {
 
   /** @returns the first route that takes the request; undefined = none does, though the caller has routes (404) */
   select(request: RequestHead, source: RouteSource): Route | undefined {
+    this.#lookup.begin(request)
     const { exact, open } = this.#routesOf(source)
     const same = exact.get(request.path) ?? NO_ENTRIES
     let at = 0
@@ -75,11 +77,11 @@ export class RouteTable {
   }
 }
 
-function compile(list: readonly Route[]): Routes {
+function compile(list: readonly Route[], lookup: Lookup): Routes {
   const exact = new Map<string, Entry[]>()
   const open: Entry[] = []
   for (const [index, route] of list.entries()) {
-    const match = new CompiledMatch(route.match)
+    const match = new CompiledMatch(route.match, lookup)
     const { sourceNamespace, sourceLabels } = route.match
     const hasSource = sourceNamespace !== undefined || Object.keys(sourceLabels).length > 0
     const entry: Entry = { route: withUsableRule(route), match, index, hasSource }

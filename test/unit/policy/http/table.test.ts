@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { RequestHead } from '../../../../model/http.ts'
 import type { PathMatch, Route, RouteFilter, RouteMatch } from '../../../../model/route.ts'
-import { CompiledMatch } from '../../../../policy/http/match.ts'
+import { CompiledMatch, Lookup } from '../../../../policy/http/match.ts'
 import type { RouteSource } from '../../../../policy/http/table.ts'
 import { RouteTable } from '../../../../policy/http/table.ts'
 import { requestOf } from '../../../support/request-values.ts'
@@ -93,7 +93,9 @@ describe('table', () => {
       fc.property(fc.array(match, { maxLength: 12 }), values, fc.boolean(), (matches, target, hasHeader) => {
         const routes = matches.map((change, index) => route(String(index), change))
         const request = requestOf(target, hasHeader ? { x: '1' } : {})
-        const first = routes.find((candidate) => new CompiledMatch(candidate.match).matches(request))
+        const lookup = new Lookup()
+        lookup.begin(request)
+        const first = routes.find((candidate) => new CompiledMatch(candidate.match, lookup).matches(request))
         assert.equal(chosen(listed(routes), request), first?.name)
       }),
       { numRuns: 2000 },
