@@ -141,11 +141,11 @@ function makeDeployer(
   onFaults: () => void,
   { settings, source, log, clock }: ControlplaneOptions,
 ): Deployer {
-  const { waypointImage: image, waypointDiscovery: discoveryAddress, clusterDomain } = settings
+  const { waypointImage, waypointDiscovery, clusterDomain } = settings
   return new Deployer({
     source,
     writer: source,
-    settings: { image, discoveryAddress, clusterDomain },
+    settings: { image: waypointImage, discoveryAddress: waypointDiscovery, clusterDomain },
     rootsPem: () => authority.rootsPem,
     log: log.scope('deploy'),
     clock,
