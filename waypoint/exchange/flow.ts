@@ -6,8 +6,6 @@ import type { MeshError } from '../../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../../model/http.ts'
 import { headerOf } from '../../model/http.ts'
 import type { InjectedFault } from '../../policy/http/choose.ts'
-import { addCors } from '../../policy/http/cors.ts'
-import { editHeaders } from '../../policy/http/filter.ts'
 import { grpcStatusIn, httpStatusOf, isGrpc } from '../../policy/http/grpc.ts'
 import { retryPauseMs } from '../../policy/http/retry.ts'
 import type { BackendCluster } from '../clusters.ts'
@@ -24,6 +22,8 @@ import { planRequest } from './plan.ts'
 import type { ProxyPlan } from './plan.ts'
 import { joinRaw, pump } from './raw.ts'
 import { RequestBody } from './replay.ts'
+import { affinityOf, responseFor, watchEnd } from './response.ts'
+import type { Affinity } from './response.ts'
 import type { ReplyDetails } from './reply.ts'
 import { reply, replyError } from './reply.ts'
 import { RetryState, errorOf } from './retries.ts'
@@ -42,6 +42,7 @@ class Flow {
   readonly #body: RequestBody
   readonly #retries: RetryState
   readonly #tried = new Set<string>()
+  #affinity: Affinity | undefined
   #attempt: Attempt | undefined
   /** Set once the response has begun. */
   #writer: BodyWriter | undefined
@@ -119,8 +120,9 @@ class Flow {
     }
     this.#record.cluster = cluster.name
     const { client } = this.#downstream
-    const hash = cluster.balancer.hashOf(plan.head, client.ip)
-    const choice = cluster.balancer.choose({ hash, exclude: this.#tried, session: undefined })
+    this.#affinity ??= affinityOf(this.#head, plan.route.rule.sessionPersistence, cluster, client.ip, this.#waypoint.random)
+    const { hash, session } = this.#affinity
+    const choice = cluster.balancer.choose({ hash, exclude: this.#tried, session })
     if (choice.kind === 'none') {
       const code = choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM'
       this.#refuse(before ?? waypointFailure(code, { cluster: cluster.name }))
@@ -193,7 +195,7 @@ class Flow {
     const writer = this.#exchange.respond(this.#edited(plan, head), body.length)
     this.#writer = writer
     // Trailers are looked at on their way: a gRPC call tells there how it went.
-    const seen: BodyWriter = watched(writer, (trailers) => {
+    const seen: BodyWriter = watchEnd(writer, (trailers) => {
       record.grpcStatus = grpcStatus ?? grpcStatusIn(trailers)
     })
     pump(
@@ -207,10 +209,7 @@ class Flow {
   }
 
   #edited(plan: ProxyPlan, head: ResponseHead): ResponseHead {
-    let { headers } = head
-    for (const edits of plan.responseEdits) headers = editHeaders(headers, edits)
-    if (plan.cors.length > 0) headers = addCors(headers, plan.cors)
-    return headers === head.headers ? head : { ...head, headers }
+    return responseFor(plan, head, this.#affinity, this.#attempt?.endpoint.uid)
   }
 
   #responded(status: number): void {
@@ -319,22 +318,4 @@ const DIRECT_ROUTE = plainRoute('default', { service: '', port: 0, subset: undef
 
 function plainPlan(head: RequestHead, route: ProxyPlan['route']): ProxyPlan {
   return { kind: 'proxy', route, backend: undefined, head, responseEdits: [], cors: [], mirrors: [], fault: undefined }
-}
-
-/** A writer whose end is seen. */
-function watched(writer: BodyWriter, onEnd: (trailers: NonNullable<Parameters<BodyWriter['end']>[0]>) => void): BodyWriter {
-  return {
-    write: (chunk) => writer.write(chunk),
-    end(trailers = []) {
-      onEnd(trailers)
-      writer.end(trailers)
-    },
-    abort: (error) => writer.abort(error),
-    get onDrain() {
-      return writer.onDrain
-    },
-    set onDrain(drain) {
-      writer.onDrain = drain
-    },
-  }
 }
