@@ -14,13 +14,24 @@ const READ_BUFFER_BYTES = 64 * 1024
 /** Small pieces (frame headers) are written together up to this size. */
 const JOIN_BYTES = 64 * 1024
 
-/** @returns the channel as a half-open Duplex; destroying it resets the channel, a broken channel emits its MeshError. */
-export function channelDuplex(channel: Channel): Duplex {
-  return new ChannelDuplex(channel)
+/** Sees the bytes that pass. */
+export interface ByteTap {
+  /** @returns false = drop this chunk */
+  received(chunk: Buffer): boolean
+  sent(bytes: number): void
+}
+
+/**
+ * @param tap sees what comes before the reader does, and what goes
+ * @returns the channel as a half-open Duplex; destroying it resets the channel, a broken channel emits its MeshError.
+ */
+export function channelDuplex(channel: Channel, tap?: ByteTap): Duplex {
+  return new ChannelDuplex(channel, tap)
 }
 
 class ChannelDuplex extends Duplex implements ChannelSink {
   readonly #channel: Channel
+  readonly #tap: ByteTap | undefined
   /** Written and not yet given to the channel; only while #isFull. */
   #queue: Buffer[] = []
   #queuedBytes = 0
@@ -34,14 +45,16 @@ class ChannelDuplex extends Duplex implements ChannelSink {
   /** The end of our half, which waits for the queue to empty. */
   #finish: (() => void) | undefined
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, tap: ByteTap | undefined) {
     super({ allowHalfOpen: true, autoDestroy: true, readableHighWaterMark: READ_BUFFER_BYTES })
     this.#channel = channel
+    this.#tap = tap
     channel.attach(this)
   }
 
   onData(chunk: Buffer): void {
-    if (this.destroyed || this.push(Buffer.from(chunk)) || this.#isPaused) return
+    if (this.destroyed || this.#tap?.received(chunk) === false) return
+    if (this.push(Buffer.from(chunk)) || this.#isPaused) return
     this.#isPaused = true
     this.#channel.pause()
   }
@@ -107,6 +120,7 @@ class ChannelDuplex extends Duplex implements ChannelSink {
 
   #take(bytes: Buffer): void {
     if (this.#isClosed) return
+    this.#tap?.sent(bytes.length)
     if (this.#isFull) {
       this.#queue.push(bytes)
       this.#queuedBytes += bytes.length

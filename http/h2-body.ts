@@ -6,56 +6,44 @@ import type { HeaderField } from '../model/http.ts'
 import type { BodyHandlers, BodyReader, BodyWriter } from './exchange.ts'
 import { INTERNAL_ERROR, PROTOCOL_ERROR, resetCode } from './h2-codes.ts'
 import { faultOf, fieldBytes, fieldObject, withoutFraming } from './h2-fields.ts'
+import type { FrameWatch } from './h2-frames.ts'
 import { readTrailers } from './h2-head.ts'
+import type { HttpLimits } from './options.ts'
 
-/**
- * Whether the peer has ended its half in order. Node tells END_STREAM and a reset by NO_ERROR in the same way, by push(null);
- * only the order against `closed` differs. To be made before anything can have come, or with what is known by then.
- */
-export class EndWatch {
-  #isWhole: boolean
-
-  constructor(stream: Http2Stream, isEnded: boolean) {
-    this.#isWhole = isEnded
-    const { push } = stream
-    stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
-      if (chunk === null && !stream.closed) this.#isWhole = true
-      return push.call(stream, chunk, encoding)
-    }
-  }
-
-  get isWhole(): boolean {
-    return this.#isWhole
-  }
-
-  /** The end that came was no good. */
-  spoil(): void {
-    this.#isWhole = false
-  }
+/** Where a body comes from. */
+export interface BodySource {
+  readonly stream: Http2Stream
+  /** What the peer has said about its streams. */
+  readonly watch: FrameWatch
+  /** END_STREAM came with the head. */
+  readonly isEnd: boolean
+  readonly limits: HttpLimits
 }
 
 /** A body that comes in over a stream. */
 export class StreamReader implements BodyReader {
   readonly length: number | undefined
+  readonly #source: BodySource
   readonly #stream: Http2Stream
-  readonly #end: EndWatch
-  readonly #trailerBytes: number
   #handlers: BodyHandlers | undefined
-  #trailers: readonly HeaderField[] = []
+  /** Set when trailers have come. */
+  #trailers: readonly HeaderField[] | undefined
+  /** Bytes given to the user. */
+  #bytes = 0
   #isPaused = false
   #isPumping = false
   /** onEnd or onError was called, or no call is wanted any more. */
   #isDone = false
-  /** Why the body broke off; told once the user has started. */
+  /** Why the stream is gone; told once the user has started, unless the body had come in whole. */
   #failure: MeshError | undefined
+  /** The peer has ended the body: what is in the buffer is the rest. */
+  #hasEnd = false
 
-  /** @param trailerBytes more than so many bytes of trailers break the body off */
-  constructor(stream: Http2Stream, length: number | undefined, end: EndWatch, trailerBytes: number) {
-    this.#stream = stream
-    this.#end = end
-    this.#trailerBytes = trailerBytes
+  constructor(length: number | undefined, source: BodySource) {
     this.length = length
-    stream.on('trailers', (_headers, _flags, raw: string[]) => this.#onTrailers(raw))
+    this.#source = source
+    this.#stream = source.stream
+    this.#stream.on('trailers', (_headers, _flags, raw: string[]) => this.#onTrailers(raw))
   }
 
   start(handlers: BodyHandlers): void {
@@ -75,9 +63,11 @@ export class StreamReader implements BodyReader {
     this.#pump()
   }
 
-  /** The stream is gone. A body that is whole is still delivered from the buffer. */
+  /** The stream is gone. A body that has come in whole is still delivered from the buffer. */
   fail(error: MeshError): void {
-    this.#failure ??= error
+    if (this.#failure !== undefined) return
+    this.#hasEnd = this.#sawEnd()
+    this.#failure = error
     this.#pump()
   }
 
@@ -86,13 +76,17 @@ export class StreamReader implements BodyReader {
     this.#isDone = true
   }
 
+  /** Node's `end` proves nothing: it comes after a reset, too. */
+  #sawEnd(): boolean {
+    if (this.#hasEnd || this.#source.isEnd) return true
+    const { by } = this.#source.watch.endOf(this.#stream.id)
+    return by === 'data' || (by === 'headers' && this.#trailers !== undefined)
+  }
+
   #onTrailers(raw: readonly string[]): void {
     const trailers = readTrailers(raw)
-    if (trailers.ok && fieldBytes(raw) <= this.#trailerBytes) this.#trailers = trailers.value
-    else {
-      this.#end.spoil()
-      this.#stream.close(PROTOCOL_ERROR)
-    }
+    if (trailers.ok && fieldBytes(raw) <= this.#source.limits.trailerBytes) this.#trailers = trailers.value
+    else this.#stream.close(PROTOCOL_ERROR)
   }
 
   readonly #pump = (): void => {
@@ -100,20 +94,24 @@ export class StreamReader implements BodyReader {
     if (handlers === undefined || this.#isPumping) return
     this.#isPumping = true
     while (!this.#isPaused && !this.#isDone) {
-      const chunk: Buffer | null = this.#failure === undefined || this.#end.isWhole ? this.#stream.read() : null
+      const chunk: Buffer | null = this.#failure === undefined || this.#hasEnd ? this.#stream.read() : null
       if (chunk === null) break
+      this.#bytes += chunk.length
       handlers.onData(chunk)
     }
     this.#isPumping = false
-    if (!this.#isPaused && !this.#isDone && this.#stream.readableLength === 0) this.#finish(handlers)
+    if (!this.#isPaused && !this.#isDone) this.#finish(handlers)
   }
 
   #finish(handlers: BodyHandlers): void {
-    const isOver = this.#stream.readableEnded || this.#failure !== undefined
-    if (!isOver || (!this.#end.isWhole && this.#failure === undefined)) return
-    this.#isDone = true
-    if (this.#end.isWhole) handlers.onEnd(this.#trailers)
-    else if (this.#failure !== undefined) handlers.onError(this.#failure)
+    const isWhole = this.#stream.readableLength === 0 && this.#sawEnd() && (this.length ?? this.#bytes) === this.#bytes
+    if (isWhole && (this.#stream.readableEnded || this.#failure !== undefined)) {
+      this.#isDone = true
+      handlers.onEnd(this.#trailers ?? [])
+    } else if (this.#failure !== undefined) {
+      this.#isDone = true
+      handlers.onError(this.#failure)
+    }
   }
 }
 

@@ -2,15 +2,17 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../kit/clock.ts'
-import { MeshError } from '../kit/error.ts'
+import type { MeshError } from '../kit/error.ts'
 import type { RequestHead } from '../model/http.ts'
 import type { Channel } from './channel.ts'
 import { channelDuplex } from './channel-duplex.ts'
 import { httpFailure } from './errors.ts'
 import type { BodyWriter, ClientExchange, ResponseHandlers } from './exchange.ts'
+import { H2Abuse } from './h2-abuse.ts'
+import { FrameWatch } from './h2-frames.ts'
 import { requestFields } from './h2-head.ts'
 import { CONNECTION_WINDOW_BYTES, EARLY_STREAMS, MAX_CLIENT_REQUESTS, MAX_CLIENT_STREAMS } from './h2-limits.ts'
-import { H2Request, type RequestOwner } from './h2-request.ts'
+import { H2Request, type RequestOwner, upstreamFailure } from './h2-request.ts'
 import { sessionOptions } from './h2-session.ts'
 import { withoutKey } from './h2-websocket.ts'
 import type { HttpClientOptions, HttpConnection, HttpLimits } from './options.ts'
@@ -25,6 +27,7 @@ export function connectHttp2(channel: Channel, options: HttpClientOptions): Http
 }
 
 class H2ClientConnection implements HttpConnection, RequestOwner {
+  readonly watch: FrameWatch
   readonly #options: HttpClientOptions
   readonly #duplex: Duplex
   readonly #session: ClientHttp2Session
@@ -47,7 +50,9 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
 
   constructor(channel: Channel, options: HttpClientOptions) {
     this.#options = options
-    this.#duplex = channelDuplex(channel)
+    const tooMuch = (): void => this.close(httpFailure('UPSTREAM_BAD_MESSAGE', { reason: 'too many unproductive frames' }))
+    this.watch = new FrameWatch('server', new H2Abuse(options.clock), tooMuch)
+    this.#duplex = channelDuplex(channel, this.watch)
     const createConnection = (): Duplex => this.#duplex
     this.#session = connect('http://upstream', { ...sessionOptions('client', options.limits), createConnection })
     this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
@@ -136,6 +141,7 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
     stream.once('close', () => {
       this.#active--
       request.closed(cause)
+      this.watch.forget(stream.id)
       if (this.#active === 0 && this.#session.closed) this.#sayFarewell()
       if (this.canRequest) this.#options.onIdle?.()
     })
@@ -161,7 +167,7 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
   }
 
   #onError(cause: unknown): void {
-    this.#failure ??= cause instanceof MeshError ? cause : httpFailure('UPSTREAM_BAD_MESSAGE', {}, cause)
+    this.#failure ??= upstreamFailure(cause)
   }
 
   /** A peer that takes nothing more must not keep us from closing. */

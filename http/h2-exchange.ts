@@ -5,12 +5,11 @@ import type { RequestHead, ResponseHead } from '../model/http.ts'
 import { httpFailure } from './errors.ts'
 import type { BodyWriter, RawPair, ServerExchange } from './exchange.ts'
 import { INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, resetCode, resetName } from './h2-codes.ts'
-import { type EndWatch, StreamReader, StreamWriter, type WriterHooks } from './h2-body.ts'
+import { type BodySource, StreamReader, StreamWriter, type WriterHooks } from './h2-body.ts'
 import { faultOf, fieldObject, withoutFraming } from './h2-fields.ts'
 import { type Received, responseFields } from './h2-head.ts'
 import { MAX_INTERIM_RESPONSES } from './h2-limits.ts'
 import { asExtended, withKey } from './h2-websocket.ts'
-import type { HttpLimits } from './options.ts'
 
 /** Statuses whose message has no body, whatever follows. */
 const BODILESS: ReadonlySet<number> = new Set([204, 205, 304])
@@ -24,25 +23,25 @@ export class H2Exchange implements ServerExchange, WriterHooks {
   readonly body: StreamReader
   onClosed: ((error: MeshError) => void) | undefined
   readonly #stream: ServerHttp2Stream
-  readonly #end: EndWatch
+  readonly #source: BodySource
   readonly #isHead: boolean
   #writer: StreamWriter | undefined
   #interims = 0
   /** We have ended the stream ourselves, or its user was told. */
   #isOver = false
 
-  constructor(stream: ServerHttp2Stream, received: Received<RequestHead>, end: EndWatch, limits: HttpLimits) {
+  constructor(stream: ServerHttp2Stream, received: Received<RequestHead>, source: BodySource) {
     this.#stream = stream
-    this.#end = end
+    this.#source = source
     this.request = withKey(received.head)
     this.#isHead = received.head.method === 'HEAD'
-    this.body = new StreamReader(stream, received.length, end, limits.trailerBytes)
+    this.body = new StreamReader(received.length, source)
     stream.on('aborted', () => this.#gone())
   }
 
   /** The whole response was given, and the client goes on sending. */
   get isAnsweredEarly(): boolean {
-    return this.#writer?.isEnded === true && !this.#end.isWhole
+    return this.#writer?.isEnded === true && !this.#source.isEnd && this.#source.watch.endOf(this.#stream.id).by === undefined
   }
 
   inform(head: ResponseHead): void {
@@ -109,7 +108,9 @@ export class H2Exchange implements ServerExchange, WriterHooks {
   #gone(cause?: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
-    const code = this.#stream.rstCode === PROTOCOL_ERROR ? 'BAD_MESSAGE' : 'CLIENT_GONE'
+    // A PROTOCOL_ERROR that the client did not send is nghttp2's verdict about it.
+    const isBad = this.#stream.rstCode === PROTOCOL_ERROR && !this.#source.watch.endOf(this.#stream.id).wasReset
+    const code = isBad ? 'BAD_MESSAGE' : 'CLIENT_GONE'
     const error = httpFailure(code, { reset: resetName(this.#stream.rstCode) }, cause)
     this.body.fail(error)
     this.onClosed?.(error)

@@ -33,17 +33,33 @@ export const MAX_SETTINGS_PER_FRAME = 32
 /** Frames of a session that nghttp2 finds invalid and survives. */
 export const MAX_INVALID_FRAMES = 100
 
-/** PING and SETTINGS frames in a burst; keepalives and BDP probes are far below. */
+/** Unproductive frames (SETTINGS, PING, PRIORITY, RST_STREAM, CONTINUATION, empty DATA, unasked WINDOW_UPDATE) in a burst. */
 export const IDLE_FRAME_BURST = 500
 
-/** PING and SETTINGS frames forgiven per second. */
-export const IDLE_FRAMES_PER_SECOND = 50
+/** Unproductive frames forgiven per second; keepalives and BDP probes are far below. */
+export const IDLE_FRAMES_PER_SECOND = 100
+
+/** A head or a DATA frame forgives so many unproductive frames … */
+export const FORGIVEN_PER_MESSAGE_FRAME = 2
+
+/** … and one more per so many bytes: Go returns credit every 4 KiB, on stream and connection. */
+export const FORGIVEN_BYTES = 1024
+
+/** WINDOW_UPDATEs that are owed for what was sent, at most. */
+export const MOST_OWED_UPDATES = 65_536
 
 /** Resets are judged over this time; a stream that lived longer was not reset prematurely. */
 export const RESET_WINDOW_MS = 1000
 
-/** Below so many premature resets in that time nothing is judged. */
-export const MAX_RESETS_PER_WINDOW = 200
+/** Below so many streams in that time nothing is judged; above, more than half of them reset is an attack (Envoy's rule). */
+export const RESET_MIN_STREAMS = 500
+
+/** nghttp2's own bound on resets, in a burst and per second: above what the rule before lets pass. */
+export const NATIVE_RESET_BURST = 5000
+export const NATIVE_RESETS_PER_SECOND = 500
+
+/** Streams whose end is remembered; many times what may be open at once. */
+export const REMEMBERED_STREAMS = 4096
 
 /** The final GOAWAY follows the announcing one after this, so that requests on their way are still served. */
 export const GOAWAY_GRACE_MS = 1000

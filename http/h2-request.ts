@@ -1,12 +1,13 @@
 // One request on a client's HTTP/2 connection: http/exchange.ts over a stream of node:http2.
 import type { ClientHttp2Stream } from 'node:http2'
 import { constants } from 'node:http2'
-import type { MeshError } from '../kit/error.ts'
+import { codeOf, MeshError } from '../kit/error.ts'
 import type { RequestHead } from '../model/http.ts'
 import { httpFailure } from './errors.ts'
 import type { ClientExchange, ResponseHandlers } from './exchange.ts'
-import { EndWatch, StreamReader, StreamWriter, type WriterHooks } from './h2-body.ts'
-import { NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, resetName } from './h2-codes.ts'
+import { StreamReader, StreamWriter, type WriterHooks } from './h2-body.ts'
+import { PROTOCOL_ERROR, REFUSED_STREAM, resetName } from './h2-codes.ts'
+import type { FrameWatch } from './h2-frames.ts'
 import { readResponse } from './h2-head.ts'
 import { MAX_INTERIM_RESPONSES } from './h2-limits.ts'
 import { asSwitching } from './h2-websocket.ts'
@@ -17,6 +18,7 @@ export interface RequestOwner {
   /** Why the connection ended, or is ending; undefined = it lives. */
   readonly failure: MeshError | undefined
   readonly limits: HttpLimits
+  readonly watch: FrameWatch
   /** Whether the peer has said by GOAWAY that it did not process the stream. */
   isUnprocessed(stream: ClientHttp2Stream): boolean
 }
@@ -28,7 +30,6 @@ export class H2Request implements ClientExchange, WriterHooks {
   readonly #head: RequestHead
   readonly #handlers: ResponseHandlers
   readonly #owner: RequestOwner
-  readonly #end: EndWatch
   /** Set with the final response's head. */
   #reader: StreamReader | undefined
   #interims = 0
@@ -42,7 +43,6 @@ export class H2Request implements ClientExchange, WriterHooks {
     this.#head = head
     this.#handlers = handlers
     this.#owner = owner
-    this.#end = new EndWatch(stream, false)
     this.body = new StreamWriter(stream, length, this)
     stream.on('headers', (_headers, _flags, raw) => this.#onInterim(raw))
     stream.on('response', (_headers, flags, raw) => this.#onResponse(flags, raw))
@@ -92,7 +92,8 @@ export class H2Request implements ClientExchange, WriterHooks {
     }
     const { head, length } = received.value
     this.#isOver = true
-    this.#reader = new StreamReader(this.#stream, length, this.#end, this.#owner.limits.trailerBytes)
+    const { watch, limits } = this.#owner
+    this.#reader = new StreamReader(length, { stream: this.#stream, watch, limits, isEnd })
     const isSwitch = this.#head.upgrade !== undefined && head.status >= 200 && head.status < 300
     if (isSwitch) this.#handlers.onUpgrade(asSwitching(head, this.#head), { reader: this.#reader, writer: this.body })
     else this.#handlers.onResponse(head, this.#reader)
@@ -106,11 +107,20 @@ export class H2Request implements ClientExchange, WriterHooks {
   #failureOf(code: number, cause: unknown): MeshError {
     if (this.#owner.isUnprocessed(this.#stream)) return httpFailure('CONNECTION_DRAINED', {}, cause)
     if (code === REFUSED_STREAM) return httpFailure('STREAM_REFUSED', {}, cause)
-    if (code === NO_ERROR && cause === undefined) return httpFailure('UPSTREAM_RESET', { reset: 'NO_ERROR' })
-    return httpFailure('UPSTREAM_RESET', { reset: resetName(code) }, cause)
+    const { wasReset } = this.#owner.watch.endOf(this.#stream.id)
+    return wasReset ? httpFailure('UPSTREAM_RESET', { reset: resetName(code) }) : upstreamFailure(cause)
   }
 
   #wasSent(code: number): boolean {
     return this.#stream.id !== undefined && code !== REFUSED_STREAM && !this.#owner.isUnprocessed(this.#stream)
   }
+}
+
+/** @returns what an error of Node's session or stream means, when the server did not reset the stream itself */
+export function upstreamFailure(cause: unknown): MeshError {
+  if (cause instanceof MeshError) return cause
+  // Without an error the connection ended, with ERR_HTTP2_SESSION_ERROR the server ended it by a GOAWAY; the rest is nghttp2's
+  // verdict about what the server sent.
+  const isEnd = cause === undefined || codeOf(cause) === 'ERR_HTTP2_SESSION_ERROR'
+  return isEnd ? httpFailure('CONNECTION_CLOSED', {}, cause) : httpFailure('UPSTREAM_BAD_MESSAGE', {}, cause)
 }

@@ -3,15 +3,15 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../kit/clock.ts'
-import { MeshError } from '../kit/error.ts'
+import { codeOf, MeshError } from '../kit/error.ts'
 import type { Channel } from './channel.ts'
 import { channelDuplex } from './channel-duplex.ts'
 import { httpFailure } from './errors.ts'
 import { H2Abuse } from './h2-abuse.ts'
-import { EndWatch } from './h2-body.ts'
 import { ENHANCE_YOUR_CALM, NO_ERROR } from './h2-codes.ts'
 import { H2Exchange } from './h2-exchange.ts'
 import { fieldBytes } from './h2-fields.ts'
+import { FrameWatch } from './h2-frames.ts'
 import { readRequest } from './h2-head.ts'
 import { CONNECTION_WINDOW_BYTES, GOAWAY_GRACE_MS } from './h2-limits.ts'
 import { sessionOptions } from './h2-session.ts'
@@ -37,6 +37,7 @@ class H2ServerConnection implements HttpServerConnection {
   readonly #duplex: Duplex
   readonly #session: ServerHttp2Session
   readonly #abuse: H2Abuse
+  readonly #watch: FrameWatch
   /** Streams that are not closed. */
   #streams = 0
   /** Set until the first SETTINGS have come, then whenever there is no stream; told off when it fires. */
@@ -51,13 +52,13 @@ class H2ServerConnection implements HttpServerConnection {
   constructor(channel: Channel, options: HttpServerOptions) {
     this.#options = options
     this.#abuse = new H2Abuse(options.clock)
-    this.#duplex = channelDuplex(channel)
+    this.#watch = new FrameWatch('client', this.#abuse, () => this.#abort(httpFailure('CLIENT_ABUSE', { of: 'unproductive frames' })))
+    this.#duplex = channelDuplex(channel, this.#watch)
     this.#session = performServerHandshake(this.#duplex, sessionOptions('server', options.limits))
     this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
     this.#timer = options.clock.after(options.limits.headTimeoutMs, () => this.#abort(httpFailure('HEAD_TIMEOUT')))
     this.#session.on('stream', (stream, _headers, flags, raw) => this.#onStream(stream, flags, raw))
     this.#session.on('remoteSettings', () => this.#onSettings())
-    this.#session.on('ping', () => this.#onControlFrame())
     this.#session.on('goaway', () => {
       if (this.#streams === 0) this.#sayFarewell()
     })
@@ -83,11 +84,6 @@ class H2ServerConnection implements HttpServerConnection {
 
   #onSettings(): void {
     if (this.#streams === 0) this.#onIdle()
-    this.#onControlFrame()
-  }
-
-  #onControlFrame(): void {
-    if (this.#abuse.controlFrame()) this.#abort(httpFailure('CLIENT_ABUSE', { of: 'control frames' }))
   }
 
   #onStream(stream: ServerHttp2Stream, flags: number, raw: string[]): void {
@@ -102,6 +98,7 @@ class H2ServerConnection implements HttpServerConnection {
     stream.once('close', () => {
       this.#streams--
       exchange?.closed(cause)
+      this.#watch.forget(stream.id)
       if (stream.rstCode !== NO_ERROR && this.#abuse.streamReset(openedAt)) this.#abort(httpFailure('CLIENT_ABUSE', { of: 'resets' }))
       if (this.#streams === 0) this.#onIdle()
     })
@@ -127,9 +124,7 @@ class H2ServerConnection implements HttpServerConnection {
       refuse(stream, 400)
       return undefined
     }
-    // The end may have come with the same bytes as the head.
-    const hasEnded = isEnd || stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE
-    return new H2Exchange(stream, received.value, new EndWatch(stream, hasEnded), limits)
+    return new H2Exchange(stream, received.value, { stream, watch: this.#watch, limits, isEnd })
   }
 
   /** A client that goes on sending after its response is asked to stop (RFC 9113 §8.1). */
@@ -142,7 +137,8 @@ class H2ServerConnection implements HttpServerConnection {
   }
 
   #onError(cause: unknown): void {
-    this.#reason ??= cause instanceof MeshError ? cause : httpFailure('BAD_MESSAGE', {}, cause)
+    const isFlood = codeOf(cause) === 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES'
+    this.#reason ??= cause instanceof MeshError ? cause : httpFailure(isFlood ? 'CLIENT_ABUSE' : 'BAD_MESSAGE', {}, cause)
   }
 
   #onIdle(): void {

@@ -5,6 +5,8 @@ import {
   MAX_INVALID_FRAMES,
   MAX_SETTINGS_PER_FRAME,
   MAX_STREAMS,
+  NATIVE_RESET_BURST,
+  NATIVE_RESETS_PER_SECOND,
   SESSION_MEGABYTES,
   STREAM_WINDOW_BYTES,
 } from './h2-limits.ts'
@@ -18,6 +20,8 @@ export function sessionOptions(role: 'client' | 'server', limits: HttpLimits): S
     maxSettings: MAX_SETTINGS_PER_FRAME,
     maxHeaderListPairs: limits.headers * HARD_FIELD_FACTOR,
     maxSessionInvalidFrames: MAX_INVALID_FRAMES,
+    streamResetBurst: NATIVE_RESET_BURST,
+    streamResetRate: NATIVE_RESETS_PER_SECOND,
     maxSendHeaderBlockLength: 2 * limits.headBytes,
     strictSingleValueFields: false, // our own checks say what may come twice
     settings:

@@ -1,6 +1,8 @@
 // Ends of HTTP/2 connections over channels in memory: our server with Node's client, our client with Node's server, and a relay
 // made of both, as the waypoint is one.
+import type { TLSSocket } from 'node:tls'
 import http2, { type ClientHttp2Session, type ServerHttp2Session } from 'node:http2'
+import { CLIENT_PREFACE } from '../../hbone/frame.ts'
 import { channelDuplex } from '../../http/channel-duplex.ts'
 import type { BodyReader, BodyWriter, ExchangeHandler, HttpClient, ResponseHandlers } from '../../http/exchange.ts'
 import { connectHttp2 } from '../../http/h2-client.ts'
@@ -10,6 +12,7 @@ import { systemClock } from '../../kit/clock.ts'
 import type { MeshError } from '../../kit/error.ts'
 import type { HeaderField, ResponseHead } from '../../model/http.ts'
 import { channelPair } from './channel-pair.ts'
+import { RawPeer, settings } from './raw-h2.ts'
 
 /** Our server and Node's client. */
 export function ourServer(handler: ExchangeHandler, options: Partial<HttpServerOptions> = {}, client: http2.ClientSessionOptions = {}) {
@@ -27,6 +30,27 @@ export function ourServer(handler: ExchangeHandler, options: Partial<HttpServerO
   const session: ClientHttp2Session = http2.connect('http://server.test', { ...client, createConnection: () => duplex })
   session.on('error', () => undefined)
   return { session, connection, near, far, closed: closed.promise, [Symbol.dispose]: () => session.destroy() }
+}
+
+/** Our server and a client that writes any frame; the preface and empty SETTINGS are sent. */
+export function attackedServer(handler: ExchangeHandler, options: Partial<HttpServerOptions> = {}) {
+  const [near, far] = channelPair()
+  const closed = Promise.withResolvers<MeshError | undefined>()
+  const base = { scheme: 'http', limits: HTTP_LIMITS, clock: systemClock, onClosed: closed.resolve } as const
+  const connection = serveHttp2(far, { ...base, handler, ...options })
+  const peer = new RawPeer(channelDuplex(near) as TLSSocket)
+  peer.send(CLIENT_PREFACE, settings())
+  return { peer, connection, near, far, closed: closed.promise, [Symbol.dispose]: () => near.reset() }
+}
+
+/** Our client and a server that writes any frame; empty SETTINGS are sent. */
+export function attackedClient(options: Partial<HttpClientOptions> = {}) {
+  const [near, far] = channelPair()
+  const closed = Promise.withResolvers<MeshError | undefined>()
+  const client = connectHttp2(near, { limits: HTTP_LIMITS, clock: systemClock, onClosed: closed.resolve, ...options })
+  const peer = new RawPeer(channelDuplex(far) as TLSSocket)
+  peer.send(settings())
+  return { peer, client, near, far, closed: closed.promise, [Symbol.dispose]: () => far.reset() }
 }
 
 /** Our client and Node's server. */
@@ -114,4 +138,9 @@ export function answerHandlers(): ResponseHandlers & { readonly answer: Promise<
     onUpgrade: () => reject(new Error('upgraded')),
     onFailed: (error, wasSent) => reject(Object.assign(error, { wasSent })),
   }
+}
+
+/** Turns of the event loop, in which everything in memory arrives. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < 30; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
