@@ -2,6 +2,7 @@
 // stands beside the same connection that is admitted. The test dials as the waypoint, with a certificate of the mesh's own root.
 import assert from 'node:assert/strict'
 import type { SpiffeId } from '../../model/identity.ts'
+import type { Condition } from '../../model/object.ts'
 import type { Credentials } from '../support/certificates.ts'
 import { deployment, service, type TestMesh, type TestPod, testMesh } from '../support/mesh.ts'
 import { type Dial, get, type LogLine, logLine, logLines, meshCredentials, metric } from '../support/mesh-view.ts'
@@ -58,7 +59,9 @@ describe('behind a waypoint', function () {
     mesh.until(`${want} is the answer`, async () => (await connect(as, port, source)) === want)
 
   before(async () => {
-    mesh = await testMesh({ nodes: 1, objects: OBJECTS, waits: false })
+    // The waypoint's pod exists and is never ready: what it would send comes from this test.
+    const componentArgs = { controlplane: ['--waypoint-image', 'no-such-image'] }
+    mesh = await testMesh({ nodes: 1, objects: OBJECTS, waits: false, componentArgs })
     server = await mesh.pod('shop/server')
     client = await mesh.pod('shop/client')
     attacker = await mesh.pod('outside/attacker')
@@ -93,6 +96,15 @@ describe('behind a waypoint', function () {
     await logLine(mesh, 'ztunnel-node-1', from, (line) => line.code === 'WAYPOINT_REQUIRED' && line['src.identity'] === idOf('client'))
     assert.ok((await refused()) > before)
     assert.ok((await metric(mesh, 1, 15_020, 'istio_tcp_connections_failed_total', { response_flags: 'DENY' })) > 0)
+  })
+
+  it('is reached by nobody while the waypoint is not ready', async () => {
+    const from = log().length
+    assert.notEqual(await fetched('http://server.shop/'), 'hello')
+    await logLine(mesh, 'ztunnel-node-1', from, (line) => line.code === 'UNKNOWN_WAYPOINT')
+    const { status } = mesh.mesh.store.get('services', 'shop', 'server') as { status?: { conditions?: Condition[] } }
+    const bound = status?.conditions?.find(({ type }) => type === 'istio.io/WaypointBound')
+    assert.deepEqual([bound?.status, bound?.reason], ['False', 'WaypointIsNotReady'])
   })
 
   it('takes no plaintext on that port, and still answers the probes of its node', async () => {
