@@ -1,6 +1,6 @@
 // The proxy loop: routes, filters and faults, case by case, without sockets and with a fake clock.
 import assert from 'node:assert/strict'
-import { GRPC, NO_EDITS, PREFIX, RATINGS, REVIEWS, backend, header, policy, route, runCase } from '../../../support/flow-case.ts'
+import { GRPC, NO_EDITS, PREFIX, RATINGS, REVIEWS, backend, header, route, runCase } from '../../../support/flow-case.ts'
 import type { Case } from '../../../support/flow-case.ts'
 import { podOf } from '../../../support/waypoint-lab.ts'
 

@@ -1,6 +1,6 @@
 // The proxy loop: timeouts, retries, limits, policy, versions, mirrors, case by case, without sockets and with a fake clock.
 import assert from 'node:assert/strict'
-import { ANSWER, BUCKET, GRPC, RATINGS, backend, deny, header, limits, policy, retry, route, runCase } from '../../../support/flow-case.ts'
+import { ANSWER, BUCKET, GRPC, RATINGS, deny, header, limits, policy, retry, route, runCase } from '../../../support/flow-case.ts'
 import type { Case } from '../../../support/flow-case.ts'
 import { FakeBody } from '../../../support/waypoint-lab.ts'
 
