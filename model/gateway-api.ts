@@ -149,7 +149,9 @@ export interface RouteParentStatus {
 export interface RouteStatus {
   readonly parents?: readonly RouteParentStatus[]
 }
+/** Routes HTTP requests. */
 export type HttpRoute = MeshObject<RouteSpec<HttpRouteRule>, RouteStatus>
+/** Routes gRPC calls. */
 export type GrpcRoute = MeshObject<RouteSpec<GrpcRouteRule>, RouteStatus>
 
 /** A listener of a Gateway; waypoints have one of protocol HBONE. */
@@ -164,6 +166,7 @@ export interface GatewayListener {
   }
 }
 
+/** A kind of routes; group GATEWAY_GROUP by default. */
 export interface RouteGroupKind {
   readonly group?: string
   readonly kind: string
@@ -176,6 +179,7 @@ export interface GatewaySpec {
   readonly addresses?: readonly GatewayStatusAddress[]
 }
 
+/** An address; type IPAddress by default. */
 export interface GatewayStatusAddress {
   readonly type?: string
   readonly value: string
@@ -196,8 +200,10 @@ export interface GatewayStatus {
   readonly conditions?: readonly Condition[]
   readonly listeners?: readonly GatewayListenerStatus[]
 }
+/** A waypoint, or another controller's gateway. */
 export type Gateway = MeshObject<GatewaySpec, GatewayStatus>
 
+/** Names the controller of Gateways. */
 export type GatewayClass = MeshObject<
   { readonly controllerName: string; readonly description?: string },
   { readonly conditions?: readonly Condition[] }
