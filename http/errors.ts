@@ -98,6 +98,7 @@ export const HTTP_ERRORS = {
     message: 'a body that we sent does not have the length that its head promised',
     status: 502,
   },
+  CHANNEL_FAILED: { source: 'downstream', retry: 'no', message: 'the TCP connection that carries HTTP was reset or failed' },
   CANCELLED: { source: 'internal', retry: 'no', message: 'this side gave the request up' },
   IDLE_TIMEOUT: { source: 'internal', retry: 'no', message: 'the connection was closed because it was not used' },
 } as const
