@@ -1,4 +1,5 @@
 // Matches of HTTPRoute and GRPCRoute rules -> RouteMatch. A match that cannot be read drops its rule: part of a match would match more.
+import { normalizeTarget } from '../../../http/normalize.ts'
 import type { GrpcRouteMatch, HeaderMatch, HttpRouteMatch } from '../../../model/gateway-api.ts'
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../../../model/route.ts'
 import type { RuleNotes } from './finding.ts'
@@ -44,13 +45,21 @@ function httpPath(path: HttpRouteMatch['path'], field: string, notes: RuleNotes)
   const value = path?.value ?? '/'
   switch (path?.type ?? 'PathPrefix') {
     case 'Exact':
-      return { kind: 'exact', value, ignoresCase: false }
+      return { kind: 'exact', value: normalised(value, field, notes), ignoresCase: false }
     case 'RegularExpression':
       check(value, field, notes)
       return { kind: 'regex', value, ignoresCase: false }
     default:
-      return { kind: 'prefix', value, ignoresCase: false }
+      return { kind: 'prefix', value: normalised(value, field, notes), ignoresCase: false }
   }
+}
+
+/** In the spelling that requests have when they are matched: `/%61` would never match. */
+function normalised(value: string, field: string, notes: RuleNotes): string {
+  const target = normalizeTarget(value)
+  if (target.ok) return target.value.path
+  notes.drop(field, `no request has this path: ${target.errors.join('; ')}`)
+  return value
 }
 
 /** A gRPC method is the path `/SERVICE/METHOD`. A part that is not given is any. */

@@ -3,6 +3,19 @@ import { answers500, BACKEND, checkRows, filter, first, type RouteRow } from '..
 
 const ROWS: readonly RouteRow[] = [
   {
+    name: 'a path in the spelling that requests have',
+    rules: [{ matches: [{ path: { type: 'Exact', value: '/%61%7e%c3%a9' } }] }],
+    want: (all) => first(all).match.path?.value,
+    is: '/a~%C3%A9',
+  },
+  {
+    name: 'a path that no request can have',
+    rules: [{ matches: [{ path: { value: '/a%00b' } }] }],
+    want: (all) => all.length,
+    is: 0,
+    says: [/no request has this path/, /^ResolvedRefs/],
+  },
+  {
     name: 'no rules: one for everything, without backends',
     want: (all) => all.map(({ match, rule }) => [match.path?.value, rule.backends]),
     is: [['/', []]],
