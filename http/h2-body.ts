@@ -18,6 +18,7 @@ export interface BodySource {
   /** END_STREAM came with the head. */
   readonly isEnd: boolean
   readonly limits: HttpLimits
+  readonly isRequest: boolean
 }
 
 /** A body that comes in over a stream. */
@@ -84,7 +85,7 @@ export class StreamReader implements BodyReader {
   }
 
   #onTrailers(raw: readonly string[]): void {
-    const trailers = readTrailers(raw)
+    const trailers = readTrailers(raw, this.#source.isRequest)
     if (trailers.ok && fieldBytes(raw) <= this.#source.limits.trailerBytes) this.#trailers = trailers.value
     else this.#stream.close(PROTOCOL_ERROR)
   }

@@ -3,7 +3,7 @@ import type { ServerHttp2Stream } from 'node:http2'
 import type { MeshError } from '../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../model/http.ts'
 import { httpFailure } from './errors.ts'
-import type { BodyWriter, RawPair, ServerExchange } from './exchange.ts'
+import type { BodyReader, BodyWriter, RawPair, ServerExchange } from './exchange.ts'
 import { INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, resetCode, resetName } from './h2-codes.ts'
 import { type BodySource, StreamReader, StreamWriter, type WriterHooks } from './h2-body.ts'
 import { faultOf, fieldObject, withoutFraming } from './h2-fields.ts'
@@ -17,14 +17,18 @@ const BODILESS: ReadonlySet<number> = new Set([204, 205, 304])
 /** Node adds a Date of its own otherwise. */
 const AS_IS = { sendDate: false }
 
+/** The body of a request for a switch: what follows belongs to the protocol behind it. */
+const NO_BODY: BodyReader = { length: 0, start: (handlers) => handlers.onEnd([]), pause: () => undefined, resume: () => undefined }
+
 /** A request that came in over HTTP/2. */
 export class H2Exchange implements ServerExchange, WriterHooks {
   readonly request: RequestHead
-  readonly body: StreamReader
+  readonly body: BodyReader
   onClosed: ((error: MeshError) => void) | undefined
   readonly #stream: ServerHttp2Stream
   readonly #source: BodySource
   readonly #isHead: boolean
+  readonly #reader: StreamReader
   #writer: StreamWriter | undefined
   #interims = 0
   /** We have ended the stream ourselves, or its user was told. */
@@ -35,7 +39,8 @@ export class H2Exchange implements ServerExchange, WriterHooks {
     this.#source = source
     this.request = withKey(received.head)
     this.#isHead = received.head.method === 'HEAD'
-    this.body = new StreamReader(received.length, source)
+    this.#reader = new StreamReader(received.length, source)
+    this.body = this.request.upgrade === undefined ? this.#reader : NO_BODY
     stream.on('aborted', () => this.#gone())
   }
 
@@ -57,30 +62,30 @@ export class H2Exchange implements ServerExchange, WriterHooks {
   }
 
   upgrade(head: ResponseHead): RawPair {
-    return { reader: this.body, writer: this.#send(asExtended(head), undefined, true, false) }
+    return { reader: this.#reader, writer: this.#send(asExtended(head), undefined, true, false) }
   }
 
   reset(error: MeshError): void {
     this.#isOver = true
-    this.body.fail(error)
+    this.#reader.fail(error)
     this.#stream.close(resetCode(error))
   }
 
   onBroken(reason: string): void {
     this.#isOver = true
-    this.body.fail(httpFailure('BODY_MISMATCH', { reason }))
+    this.#reader.fail(httpFailure('BODY_MISMATCH', { reason }))
   }
 
   onAborted(error: MeshError): void {
     this.#isOver = true
-    this.body.fail(error)
+    this.#reader.fail(error)
   }
 
   /** The stream is gone, for whatever reason. */
   closed(cause: unknown): void {
     if (this.#stream.rstCode === NO_ERROR && this.#writer?.isEnded === true && cause === undefined) {
       this.#isOver = true
-      this.body.fail(httpFailure('CLIENT_GONE'))
+      this.#reader.fail(httpFailure('CLIENT_GONE'))
     } else this.#gone(cause)
   }
 
@@ -112,7 +117,7 @@ export class H2Exchange implements ServerExchange, WriterHooks {
     const isBad = this.#stream.rstCode === PROTOCOL_ERROR && !this.#source.watch.endOf(this.#stream.id).wasReset
     const code = isBad ? 'BAD_MESSAGE' : 'CLIENT_GONE'
     const error = httpFailure(code, { reset: resetName(this.#stream.rstCode) }, cause)
-    this.body.fail(error)
+    this.#reader.fail(error)
     this.onClosed?.(error)
   }
 }

@@ -19,7 +19,10 @@ const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
 ])
 
 /** Fields that the codec makes from the message itself. */
-const FRAMING_FIELDS: ReadonlySet<string> = new Set(['content-length', 'host', 'te', 'trailer', ...CONNECTION_FIELDS])
+const FRAMING_FIELDS: ReadonlySet<string> = new Set(['content-length', 'host', ...CONNECTION_FIELDS])
+
+/** Servers that hand fields over as environment variables take `_` for `-`. */
+const DISGUISED = /^(?=[^_]*_)(?:x[_-](?:forwarded|weft)[_-]|content[_-]length$|transfer[_-]encoding$)/
 
 /** A parsed block of fields. */
 export interface FieldBlock {
@@ -48,9 +51,9 @@ export function readFields(raw: readonly string[]): FieldBlock {
       if (fields.length > 0) faults.push(`${quote(name)} comes after a header field`)
       else if (pseudo.has(name)) faults.push(`${quote(name)} comes twice`)
       else pseudo.set(name, value)
-    } else if (!NAME.test(name)) faults.push(`${quote(name)} is not a field name`)
+    } else if (!NAME.test(name) || DISGUISED.test(name)) faults.push(`${quote(name)} is not a field name that is served`)
     else if (CONNECTION_FIELDS.has(name)) faults.push(`${name} is not allowed in HTTP/2`)
-    else if (name === 'cookie' && cookieAt >= 0) fields[cookieAt] = ['cookie', `${fields[cookieAt]?.[1]}; ${value}`]
+    else if (name === 'cookie' && cookieAt >= 0) fields[cookieAt] = ['cookie', crumbs(fields[cookieAt]?.[1] ?? '', value)]
     else {
       if (name === 'cookie') cookieAt = fields.length
       fields.push([name, value])
@@ -104,4 +107,8 @@ export function fieldBytes(raw: readonly string[]): number {
   let bytes = 0
   for (const text of raw) bytes += text.length + 16
   return bytes
+}
+
+function crumbs(before: string, next: string): string {
+  return before === '' || next === '' ? before + next : `${before}; ${next}`
 }

@@ -2,7 +2,8 @@
 // checked already is checked again, because what passes here decides about routes and policies.
 import { faults, type Result, success } from '../kit/error.ts'
 import { type HeaderField, headerOf, type RequestHead, type ResponseHead } from '../model/http.ts'
-import { quote } from './chars.ts'
+import { isAll, PATH, QUERY, quote } from './chars.ts'
+import { isRefusedTrailer } from './fields.ts'
 import { faultOf, lengthOf, readFields, withoutFraming } from './h2-fields.ts'
 import { normalizeAuthority, normalizeTarget } from './normalize.ts'
 
@@ -63,12 +64,15 @@ export function readResponse(raw: readonly string[], isEnd: boolean, isBodiless:
 
 /**
  * Reads trailers.
+ * @param isRequest what decisions depend on is taken out of a request's trailers; a response's (metadata of gRPC) pass
  * @returns the fields without framing; pseudo fields and broken ones are an error
  */
-export function readTrailers(raw: readonly string[]): Result<HeaderField[]> {
+export function readTrailers(raw: readonly string[], isRequest: boolean): Result<HeaderField[]> {
   const { pseudo, fields, faults: wrong } = readFields(raw)
   if (pseudo.size > 0) return faults('trailers have pseudo fields', ...wrong)
-  return wrong.length > 0 ? faults(...wrong) : success(withoutFraming(fields))
+  if (wrong.length > 0) return faults(...wrong)
+  const passed = withoutFraming(fields)
+  return success(isRequest ? passed.filter(([name]) => !isRefusedTrailer(name)) : passed)
 }
 
 /**
@@ -78,6 +82,10 @@ export function readTrailers(raw: readonly string[]): Result<HeaderField[]> {
  */
 export function requestFields(head: RequestHead, length: number | undefined): Result<string[]> {
   const isUpgrade = head.upgrade !== undefined
+  if (!TOKEN.test(head.method) || head.method === 'CONNECT') return faults(`method ${quote(head.method)}`)
+  if (!isTarget(head.path, head.query)) return faults(`target ${quote(head.path)}`)
+  const authority = normalizeAuthority(head.authority) // a rewrite may have set it
+  if (!authority.ok || authority.value !== head.authority) return faults(`authority ${quote(head.authority)}`)
   const pseudo: HeaderField[] = [
     [':method', isUpgrade ? 'CONNECT' : head.method],
     [':scheme', head.scheme],
@@ -85,9 +93,10 @@ export function requestFields(head: RequestHead, length: number | undefined): Re
     [':path', head.query === undefined ? head.path : `${head.path}?${head.query}`],
   ]
   if (head.upgrade !== undefined) pseudo.push([':protocol', head.upgrade])
-  const fields = withoutFraming(head.headers)
+  const fields = withoutFraming(head.headers).filter(([name]) => name !== 'te')
   // gRPC servers refuse a request without it; it says that we understand trailers, which is true.
-  if (headerOf(fields, 'content-type')?.startsWith('application/grpc') === true) fields.push(['te', 'trailers'])
+  const isGrpc = headerOf(fields, 'content-type')?.startsWith('application/grpc') === true
+  if (isGrpc || headerOf(head.headers, 'te') !== undefined) fields.push(['te', 'trailers'])
   if (length !== undefined && length > 0 && !isUpgrade) fields.push(['content-length', String(length)])
   return flat(pseudo, fields)
 }
@@ -98,7 +107,7 @@ export function requestFields(head: RequestHead, length: number | undefined): Re
  * @param isBodiless the request was HEAD: a `content-length` among the headers is kept, as with 304
  */
 export function responseFields(head: ResponseHead, length: number | undefined, isBodiless: boolean): Result<string[]> {
-  const fields = withoutFraming(head.headers)
+  const fields = withoutFraming(head.headers).filter(([name]) => name !== 'te')
   const told = isBodiless || head.status === 304 ? headerOf(head.headers, 'content-length') : undefined
   if (told !== undefined) fields.push(['content-length', told])
   else if (length !== undefined && length > 0 && head.status !== 204) fields.push(['content-length', String(length)])
@@ -142,6 +151,12 @@ function bodyLength(fields: readonly HeaderField[], isEnd: boolean, wrong: strin
   if (Number.isNaN(length)) wrong.push('content-length is not one number')
   else if (isEnd && length !== undefined && length > 0) wrong.push('content-length promises a body, and none follows')
   return isEnd ? 0 : length
+}
+
+function isTarget(path: string, query: string | undefined): boolean {
+  if (query !== undefined && query !== '' && !isAll(query, QUERY)) return false
+  if (path === '*') return query === undefined
+  return path.startsWith('/') && isAll(path.replaceAll('%', '/'), PATH)
 }
 
 function flat(pseudo: readonly HeaderField[], fields: readonly HeaderField[]): Result<string[]> {

@@ -93,7 +93,7 @@ export class H2Request implements ClientExchange, WriterHooks {
     const { head, length } = received.value
     this.#isOver = true
     const { watch, limits } = this.#owner
-    this.#reader = new StreamReader(length, { stream: this.#stream, watch, limits, isEnd })
+    this.#reader = new StreamReader(length, { stream: this.#stream, watch, limits, isEnd, isRequest: false })
     const isSwitch = this.#head.upgrade !== undefined && head.status >= 200 && head.status < 300
     if (isSwitch) this.#handlers.onUpgrade(asSwitching(head, this.#head), { reader: this.#reader, writer: this.body })
     else this.#handlers.onResponse(head, this.#reader)

@@ -124,7 +124,7 @@ class H2ServerConnection implements HttpServerConnection {
       refuse(stream, 400)
       return undefined
     }
-    return new H2Exchange(stream, received.value, { stream, watch: this.#watch, limits, isEnd })
+    return new H2Exchange(stream, received.value, { stream, watch: this.#watch, limits, isEnd, isRequest: true })
   }
 
   /** A client that goes on sending after its response is asked to stop (RFC 9113 §8.1). */

@@ -53,8 +53,44 @@ function join(socket: net.Socket, duplex: ReturnType<typeof channelDuplex>): voi
   duplex.on('close', () => socket.destroy())
 }
 
+/** Calls that the server saw cancelled. */
+const cancelled: string[] = []
+
+const SERVES = {
+  unary: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
+    const initial = new grpc.Metadata()
+    initial.set('x-initial', String(call.metadata.get('x-ask')))
+    call.sendMetadata(initial)
+    const trailing = new grpc.Metadata()
+    trailing.set('x-trailing', 'yes')
+    trailing.set('x-blob-bin', Buffer.from([0, 1, 255]))
+    done(null, call.request, trailing)
+  },
+  collect: (call: grpc.ServerReadableStream<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
+    let total = 0
+    call.on('data', (chunk: Buffer) => {
+      total += chunk.length
+    })
+    call.on('end', () => done(null, Buffer.from(String(total))))
+  },
+  repeat: (call: grpc.ServerWritableStream<Buffer, Buffer>) => {
+    for (let left = Number(call.request); left > 0; left--) call.write(Buffer.alloc(left, 'r'))
+    call.end()
+  },
+  chat: (call: grpc.ServerDuplexStream<Buffer, Buffer>) => {
+    call.on('data', (chunk: Buffer) => call.write(Buffer.concat([Buffer.from('re:'), chunk])))
+    call.on('end', () => call.end())
+    call.on('cancelled', () => cancelled.push('chat'))
+  },
+  refuse: (_call: unknown, done: grpc.sendUnaryData<Buffer>) => {
+    done({ code: grpc.status.FAILED_PRECONDITION, details: 'not today: ü%' })
+  },
+  wait: (call: grpc.ServerUnaryCall<Buffer, Buffer>) => {
+    call.on('cancelled', () => cancelled.push('wait'))
+  },
+}
+
 describe('http/h2: gRPC through the relay', () => {
-  const cancelled: string[] = []
   let server: grpc.Server
   let relayServer: net.Server
   let upstream: HttpConnection | undefined
@@ -62,39 +98,7 @@ describe('http/h2: gRPC through the relay', () => {
 
   before(async () => {
     server = new grpc.Server(LARGEST)
-    server.addService(SERVICE, {
-      unary: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
-        const initial = new grpc.Metadata()
-        initial.set('x-initial', String(call.metadata.get('x-ask')))
-        call.sendMetadata(initial)
-        const trailing = new grpc.Metadata()
-        trailing.set('x-trailing', 'yes')
-        trailing.set('x-blob-bin', Buffer.from([0, 1, 255]))
-        done(null, call.request, trailing)
-      },
-      collect: (call: grpc.ServerReadableStream<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
-        let total = 0
-        call.on('data', (chunk: Buffer) => {
-          total += chunk.length
-        })
-        call.on('end', () => done(null, Buffer.from(String(total))))
-      },
-      repeat: (call: grpc.ServerWritableStream<Buffer, Buffer>) => {
-        for (let left = Number(call.request); left > 0; left--) call.write(Buffer.alloc(left, 'r'))
-        call.end()
-      },
-      chat: (call: grpc.ServerDuplexStream<Buffer, Buffer>) => {
-        call.on('data', (chunk: Buffer) => call.write(Buffer.concat([Buffer.from('re:'), chunk])))
-        call.on('end', () => call.end())
-        call.on('cancelled', () => cancelled.push('chat'))
-      },
-      refuse: (_call: unknown, done: grpc.sendUnaryData<Buffer>) => {
-        done({ code: grpc.status.FAILED_PRECONDITION, details: 'not today: ü%' })
-      },
-      wait: (call: grpc.ServerUnaryCall<Buffer, Buffer>) => {
-        call.on('cancelled', () => cancelled.push('wait'))
-      },
-    })
+    server.addService(SERVICE, SERVES)
     const port = await new Promise<number>((resolve, reject) => {
       const insecure = grpc.ServerCredentials.createInsecure()
       server.bindAsync('127.0.0.1:0', insecure, (error, bound) => (error === null ? resolve(bound) : reject(error)))
