@@ -1,7 +1,7 @@
 // Which Gateways are waypoints, and what a waypoint's parts are called: everything takes the Gateway's name, so that the account,
 // the host name and the pods of a waypoint follow from it. Read by deploy/ and translate/.
 import type { Gateway } from '../model/gateway-api.ts'
-import type { MeshObject } from '../model/object.ts'
+import type { MeshObject, OwnerReference } from '../model/object.ts'
 
 /** Classes of Gateways that are waypoints. */
 export const WAYPOINT_CLASSES: readonly string[] = ['istio-waypoint', 'weft-waypoint']
@@ -25,5 +25,7 @@ export function waypointAccountOf(gateway: Gateway): string {
 /** Whether the object belongs to the Gateway: names it as its controlling owner, by uid. */
 export function isOwnedBy(object: MeshObject, gateway: Gateway): boolean {
   const { uid } = gateway.metadata
-  return uid !== undefined && object.metadata.ownerReferences?.some((owner) => owner.uid === uid && owner.controller === true) === true
+  const owners: unknown = object.metadata.ownerReferences // hostile until it is a list
+  if (uid === undefined || !Array.isArray(owners)) return false
+  return owners.some((owner: OwnerReference | null) => owner?.uid === uid && owner.controller === true)
 }
