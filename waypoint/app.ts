@@ -46,7 +46,8 @@ export class Waypoint {
   readonly #clock: Clock = systemClock
   readonly #metrics = new Registry()
   readonly #readiness = new Readiness()
-  readonly #context: WaypointContext
+  /** What is in force, and what it works with. */
+  readonly context: WaypointContext
   readonly #tunnels: TunnelServer
   readonly #certificates: CertificateManager
   readonly #credentials: CredentialStore
@@ -66,10 +67,10 @@ export class Waypoint {
     }
     this.#certificates = makeCertificates(settings, log, this.#clock)
     this.#credentials = this.#makeCredentials(identity)
-    this.#context = makeContext(settings, log, this.#clock, identity, this.#credentials)
-    this.#tunnels = new TunnelServer(this.#context)
+    this.context = makeContext(settings, log, this.#clock, identity, this.#credentials)
+    this.#tunnels = new TunnelServer(this.context)
     const synced = this.#readiness.await('configuration from the control plane')
-    const { config, live } = this.#context
+    const { config, live } = this.context
     config.mesh.onPolicyChange(() => live.recheck())
     this.#source = waypointSource({
       settings,
@@ -93,6 +94,12 @@ export class Waypoint {
     return waypoint
   }
 
+  /** Where it listens, for settings that let the kernel choose. */
+  get ports(): { readonly hbone: number; readonly admin: number; readonly stats: number; readonly ready: number } {
+    const [admin = 0, stats = 0, ready = 0] = this.#admin?.ports() ?? []
+    return { hbone: this.#door?.port ?? 0, admin, stats, ready }
+  }
+
   /** Called when somebody asks over HTTP for the end of the process. */
   onQuit(quit: () => void): void {
     this.#quit = quit
@@ -100,7 +107,7 @@ export class Waypoint {
 
   /** The way down: no new tunnels and requests, those under way until the grace is over. */
   async drain(): Promise<void> {
-    const { live, clusters } = this.#context
+    const { live, clusters, dialer } = this.context
     const { gracePeriodMs } = this.#settings
     this.#readiness.await('draining')
     this.#door?.drain()
@@ -111,6 +118,7 @@ export class Waypoint {
     live.close()
     this.#door?.close()
     clusters.close()
+    await Promise.race([dialer.close(), pause(this.#clock, DRAIN_POLL_MS)])
     this.#source.stop()
     this.#certificates.close()
     this.#admin?.close()
@@ -119,7 +127,7 @@ export class Waypoint {
 
   async #listen(): Promise<void> {
     const { adminPort, statsPort, readyPort, isIpv6Enabled, trustDomain } = this.#settings
-    const id = spiffeIdOf(this.#context.identity)
+    const id = spiffeIdOf(this.context.identity)
     this.#admin = await AdminServers.start({
       process: 'waypoint',
       adminPort,
@@ -171,7 +179,7 @@ export class Waypoint {
 
   #dump(): unknown {
     return configDump({
-      context: this.#context,
+      context: this.context,
       certificates: this.#certificates.list(),
       tunnels: this.#tunnels.open,
       connections: this.#door?.connections ?? 0,

@@ -73,6 +73,11 @@ export class Dialer {
     this.#pool.dropWhere(test)
   }
 
+  /** Closes every connection as soon as its tunnels have ended. */
+  close(): Promise<void> {
+    return this.#pool.drain()
+  }
+
   /** Counts, for dumps. */
   stats(): ReturnType<HbonePool['stats']> {
     return this.#pool.stats()
@@ -112,7 +117,6 @@ export class Dialer {
 async function connectPlain(to: Endpoint, signal: AbortSignal): Promise<net.Socket> {
   const socket = net.connect({ host: to.ip, port: to.port, noDelay: true, allowHalfOpen: true })
   socket.setKeepAlive(true, KEEPALIVE_DELAY_MS)
-  socket.pause() // nothing is read before the channel has somebody who takes it
   try {
     await connected(socket, 'connect', to, signal)
     return socket

@@ -1,0 +1,121 @@
+// A whole waypoint on loopback: from xDS and certificates to a client's bytes at an endpoint.
+import assert from 'node:assert/strict'
+import net from 'node:net'
+import { codeOf } from '../../../kit/error.ts'
+import { deny, REVIEWS, route } from '../../support/flow-case.ts'
+import { WaypointWorld } from '../../support/waypoint-world.ts'
+
+describe('app', function () {
+  this.timeout('20s')
+
+  it('carries HTTP/1.1 to the endpoint as the waypoint, and names the client', async () => {
+    await using world = await WaypointWorld.start()
+    const answer = await world.request('/a/../b?c=d', { method: 'POST', body: 'hello' })
+    assert.equal(answer.status, 200)
+    const seen = JSON.parse(answer.text) as { url: string; body: string; headers: Record<string, string> }
+    assert.deepEqual([seen.url, seen.body], ['/b?c=d', 'hello'])
+    assert.match(seen.headers['x-request-id'] ?? '', /^[0-9a-f-]{36}$/)
+    assert.equal(world.connects[0]?.extra?.['x-weft-source'], 'spiffe://cluster.local/ns/shop/sa/client')
+    const line = world.lines.find((text) => text.includes('request complete')) ?? assert.fail(world.lines.join(''))
+    const fields = JSON.parse(line) as Record<string, unknown>
+    assert.deepEqual(
+      [
+        fields.method,
+        fields.path,
+        fields.response_code,
+        fields.response_flags,
+        fields.route_name,
+        fields['src.identity'],
+        fields['dst.service'],
+      ],
+      ['POST', '/b', 200, '-', 'default', 'spiffe://cluster.local/ns/shop/sa/client', 'reviews.shop.svc.cluster.local'],
+    )
+  })
+
+  it('follows routes as they are pushed', async () => {
+    await using world = await WaypointWorld.start({
+      listener: { routes: [route({}, { path: { kind: 'exact', value: '/ok', ignoresCase: false } }, 'r')] },
+    })
+    assert.equal((await world.request('/ok')).status, 200)
+    assert.equal((await world.request('/no')).status, 404)
+  })
+
+  it('denies by the endpoint policies, with 403 and without a try', async () => {
+    await using world = await WaypointWorld.start({ policies: [deny('cluster.local/ns/shop/sa/client')] })
+    const answer = await world.request('/')
+    assert.deepEqual([answer.status, answer.text, world.connects.length], [403, 'RBAC: access denied', 0])
+  })
+
+  it('dials an endpoint outside the mesh in plaintext', async () => {
+    await using world = await WaypointWorld.start({ isPlain: true })
+    assert.equal((await world.request('/')).status, 200)
+    assert.equal(world.connects.length, 0)
+  })
+
+  it('refuses what it does not serve', async () => {
+    await using world = await WaypointWorld.start()
+    for (const authority of ['10.96.0.7:80', '10.96.0.1:81', 'nobody.shop.svc.cluster.local:80']) {
+      const refusal = await world.tunnel(authority).then(
+        () => 'opened',
+        (error: unknown) => `${codeOf(error)} ${(error as { detail: { status: number } }).detail.status}`,
+      )
+      assert.equal(refusal, 'CONNECT_REFUSED 404', authority)
+    }
+  })
+
+  for (const [name, listener] of [
+    ['a TCP port', { protocol: 'TCP' }],
+    ['what is not HTTP on a port of unknown protocol', { protocol: 'DETECT' }],
+  ] as const) {
+    it(`carries ${name} as it is`, async () => {
+      const app = net.createServer({ allowHalfOpen: true }, (socket) => socket.on('data', (data) => socket.end(`\0got ${data.length}`)))
+      await using world = await WaypointWorld.start({ app, listener })
+      const stream = await world.tunnel('10.96.0.1:80')
+      const chunks: Buffer[] = []
+      stream.on('data', (chunk: Buffer) => void chunks.push(chunk))
+      const ended = new Promise((resolve) => stream.once('end', resolve))
+      stream.end(Buffer.from([0, 1, 2, 3]))
+      await ended
+      assert.equal(Buffer.concat(chunks).toString(), '\0got 4')
+    })
+  }
+
+  it('a server that speaks first is heard on a port of unknown protocol', async () => {
+    const app = net.createServer((socket) => socket.write('220 hello'))
+    await using world = await WaypointWorld.start({ app, listener: { protocol: 'DETECT' } })
+    const stream = await world.tunnel('10.96.0.1:80')
+    const first = await new Promise<Buffer>((resolve) => stream.once('data', resolve))
+    assert.equal(first.toString(), '220 hello')
+    stream.destroy()
+  })
+
+  it('shows its configuration, metrics and readiness', async () => {
+    await using world = await WaypointWorld.start()
+    await world.request('/')
+    const dump = JSON.parse((await world.page('admin', '/config_dump')).text) as {
+      listeners: { service: string }[]
+      clusters: { name: string }[]
+      certificates: { id: string }[]
+    }
+    assert.equal(dump.listeners[0]?.service, REVIEWS)
+    assert.equal(dump.clusters[0]?.name, 'inbound-vip|80|http|reviews.shop.svc.cluster.local')
+    assert.equal(dump.certificates[0]?.id, 'spiffe://cluster.local/ns/shop/sa/waypoint')
+    assert.match((await world.page('stats', '/metrics')).text, /process_cpu/)
+  })
+
+  it('ends in order: a request under way is answered', async () => {
+    let answer: (() => void) | undefined
+    const app = net.createServer((socket) =>
+      socket.once('data', () => {
+        answer = () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+      }),
+    )
+    await using world = await WaypointWorld.start({ app })
+    const response = world.request('/')
+    while (answer === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+    const drained = world.waypoint.drain()
+    setTimeout(answer, 50)
+    assert.deepEqual([(await response).status, (await response).text], [200, 'ok'])
+    await drained
+  })
+})
