@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import type { Service } from '../../model/object.ts'
+import type { MeshObject, Service } from '../../model/object.ts'
+import { kindOf } from '../../objects/kinds.ts'
 import { podDir } from '../../runtime/layout.ts'
 import { deployment, type RunningCommand, type TestMesh, type TestPod, testMesh } from './mesh.ts'
 import type { LogLine } from './mesh-view.ts'
@@ -90,6 +91,14 @@ function base(): object[] {
   ]
 }
 
+/** An object with a fault is left out with a line in a log: a scene without it would show nothing. */
+function requireStored({ mesh }: TestMesh, { apiVersion, kind, metadata }: MeshObject): void {
+  const row = kindOf(apiVersion, kind)
+  const { namespace, name } = metadata
+  if (row === undefined || mesh.store.find(row.plural, namespace, name) === undefined)
+    throw new Error(`${kind} ${namespace}/${name} was not taken`)
+}
+
 /** Both versions answer to `app: web`. */
 function labelled(object: object, version: string): object {
   const labels = { app: 'web', version }
@@ -121,6 +130,7 @@ export class WaypointStage implements AsyncDisposable {
   static async open(objects: readonly object[]): Promise<WaypointStage> {
     const mesh = await testMesh({ nodes: 2, objects: [...base(), ...objects] })
     try {
+      for (const object of objects) requireStored(mesh, object as MeshObject)
       const names = [`${SPACE}/client`, 'guests/guest', 'outside/outsider', `${SPACE}/web-v1`, `${SPACE}/web-v2`]
       const pods = await Promise.all(names.map((name) => mesh.pod(name)))
       const stage = new WaypointStage(mesh, pods)
