@@ -94,7 +94,6 @@ export const ERRORS = {
   },
   POLICY_CHANGED: { source: 'downstream', retry: 'no', message: 'connection closed due to policy change' },
   CLIENT_GONE: { source: 'downstream', retry: 'no', flag: 'DC', message: 'the client went away' },
-  REQUEST_BROKEN: { source: 'downstream', retry: 'no', status: 400, flag: 'DPE', message: 'the request broke off' },
   SUPERSEDED: { source: 'internal', retry: 'no', message: 'another try took the place of this one' },
   DRAINED: { source: 'internal', retry: 'yes', status: 503, message: 'connection closed due to connection drain' },
 } as const satisfies Record<string, ErrorRow>

@@ -17,6 +17,7 @@ import { createLog } from '../../kit/log.ts'
 import type { SpiffeId } from '../../model/identity.ts'
 import type { Authorization } from '../../model/policy.ts'
 import type { Listener } from '../../model/route.ts'
+import type { AppProtocol } from '../../model/service.ts'
 import type { Workload } from '../../model/workload.ts'
 import { Waypoint } from '../../waypoint/app.ts'
 import { DeltaServer } from '../../xds/delta-server.ts'
@@ -53,6 +54,8 @@ export interface WorldOptions {
   readonly policies?: readonly Authorization[]
   /** The app behind the endpoint: takes plain connections. Default: HTTP that tells what it got. */
   readonly app?: net.Server
+  /** What the service's port speaks; default HTTP11. */
+  readonly appProtocol?: AppProtocol
   /** The endpoint is outside the mesh. */
   readonly isPlain?: boolean
 }
@@ -256,8 +259,8 @@ function endpointOf({ isPlain = false }: WorldOptions, appPort: number): Workloa
 }
 
 /** The resources of a world; also for changing a running one. */
-export function resourcesOf({ listener = {}, policies = [] }: WorldOptions, appPort: number): Changes {
-  const service = serviceOf('reviews', ['10.96.0.1'], { ports: [{ servicePort: 80, targetPort: appPort, appProtocol: 'HTTP11' }] })
+export function resourcesOf({ listener = {}, policies = [], appProtocol = 'HTTP11' }: WorldOptions, appPort: number): Changes {
+  const service = serviceOf('reviews', ['10.96.0.1'], { ports: [{ servicePort: 80, targetPort: appPort, appProtocol }] })
   const key = `shop/${service.hostname}`
   const served = (bytes: Buffer, groups: readonly string[] = []): ServedResource => ({
     version: bytes.toString('hex'),

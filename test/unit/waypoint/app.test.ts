@@ -1,6 +1,8 @@
 // A whole waypoint on loopback: from xDS and certificates to a client's bytes at an endpoint.
 import assert from 'node:assert/strict'
+import http2 from 'node:http2'
 import net from 'node:net'
+import { text } from 'node:stream/consumers'
 import { codeOf } from '../../../kit/error.ts'
 import { deny, REVIEWS, route } from '../../support/flow-case.ts'
 import { WaypointWorld } from '../../support/waypoint-world.ts'
@@ -44,6 +46,35 @@ describe('app', function () {
     await using world = await WaypointWorld.start({ policies: [deny('cluster.local/ns/shop/sa/client')] })
     const answer = await world.request('/')
     assert.deepEqual([answer.status, answer.text, world.connects.length], [403, 'RBAC: access denied', 0])
+  })
+
+  it('carries HTTP/2 with trailers', async () => {
+    const app = http2.createServer((request, response) => {
+      request.resume()
+      request.on('end', () => {
+        response.setHeader('content-type', 'application/grpc')
+        response.on('wantTrailers', () => undefined)
+        response.addTrailers({ 'grpc-status': '0' })
+        response.end(`${request.method} ${request.url}`)
+      })
+    })
+    await using world = await WaypointWorld.start({ app, appProtocol: 'HTTP2' })
+    const stream = await world.tunnel('10.96.0.1:80')
+    const session = http2.connect('http://reviews', { createConnection: () => stream })
+    const calls = await Promise.all(
+      ['/a', '/b', '/c'].map(async (path) => {
+        const call = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' })
+        call.end('x')
+        let trailers: http2.IncomingHttpHeaders = {}
+        call.once('trailers', (fields) => {
+          trailers = fields
+        })
+        return `${await text(call)} ${trailers['grpc-status']}`
+      }),
+    )
+    assert.deepEqual(calls, ['POST /a 0', 'POST /b 0', 'POST /c 0'])
+    assert.equal(world.connects.length, 1, 'one connection to the endpoint')
+    session.destroy()
   })
 
   it('dials an endpoint outside the mesh in plaintext', async () => {
