@@ -4,7 +4,7 @@ import type { Http2Stream } from 'node:http2'
 import type { MeshError } from '../kit/error.ts'
 import type { HeaderField } from '../model/http.ts'
 import type { BodyHandlers, BodyReader, BodyWriter } from './exchange.ts'
-import { INTERNAL_ERROR, PROTOCOL_ERROR, resetCode } from './h2-codes.ts'
+import { INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, resetCode } from './h2-codes.ts'
 import { faultOf, fieldBytes, fieldObject, withoutFraming } from './h2-fields.ts'
 import type { FrameWatch } from './h2-frames.ts'
 import { readTrailers } from './h2-head.ts'
@@ -80,7 +80,8 @@ export class StreamReader implements BodyReader {
   /** Node's `end` proves nothing: it comes after a reset, too. */
   #sawEnd(): boolean {
     if (this.#hasEnd || this.#source.isEnd) return true
-    const { by } = this.#source.watch.endOf(this.#stream.id)
+    const { by, reset } = this.#source.watch.endOf(this.#stream.id)
+    if (reset !== undefined && reset !== NO_ERROR) return false // Node's peers end a stream before they reset it
     return by === 'data' || (by === 'headers' && this.#trailers !== undefined)
   }
 
@@ -123,7 +124,10 @@ export interface WriterHooks {
   onAborted(error: MeshError): void
 }
 
-/** A body that goes out over a stream. */
+/**
+ * A body that goes out over a stream, which must have been opened with `waitForTrailers` if there is one: without, Node sends
+ * END_STREAM before the RST_STREAM of an abort, and a cut message looks whole.
+ */
 export class StreamWriter implements BodyWriter {
   onDrain: (() => void) | undefined
   readonly #stream: Http2Stream

@@ -29,6 +29,7 @@ export function connectHttp2(channel: Channel, options: HttpClientOptions): Http
 class H2ClientConnection implements HttpConnection, RequestOwner {
   readonly watch: FrameWatch
   readonly #options: HttpClientOptions
+  readonly #abuse: H2Abuse
   readonly #duplex: Duplex
   readonly #session: ClientHttp2Session
   #active = 0
@@ -50,8 +51,9 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
 
   constructor(channel: Channel, options: HttpClientOptions) {
     this.#options = options
+    this.#abuse = new H2Abuse(options.clock)
     const tooMuch = (): void => this.close(httpFailure('UPSTREAM_BAD_MESSAGE', { reason: 'too many unproductive frames' }))
-    this.watch = new FrameWatch('server', new H2Abuse(options.clock), tooMuch)
+    this.watch = new FrameWatch('server', this.#abuse, tooMuch)
     this.#duplex = channelDuplex(channel, this.watch)
     const createConnection = (): Duplex => this.#duplex
     this.#session = connect('http://upstream', { ...sessionOptions('client', options.limits), createConnection })
@@ -129,10 +131,11 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
     if (!list.ok) return refused(httpFailure('BAD_HEAD', { reason: list.errors[0] }), handlers)
     const stream = this.#session.request(list.value, {
       endStream: length === 0,
-      waitForTrailers: length !== 0 && head.upgrade === undefined,
+      waitForTrailers: length !== 0,
     })
     this.#requests++
     this.#active++
+    this.#abuse.messageFrame(0) // the server may answer it with no more than a reset
     const request = new H2Request(stream, head, length, handlers, this)
     let cause: unknown
     stream.on('error', (error) => {

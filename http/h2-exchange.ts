@@ -44,9 +44,10 @@ export class H2Exchange implements ServerExchange, WriterHooks {
     stream.on('aborted', () => this.#gone())
   }
 
-  /** The whole response was given, and the client goes on sending. */
+  /** The whole response was given, and the client goes on sending; behind a switch that is its right. */
   get isAnsweredEarly(): boolean {
-    return this.#writer?.isEnded === true && !this.#source.isEnd && this.#source.watch.endOf(this.#stream.id).by === undefined
+    if (this.#writer?.isEnded !== true || this.request.upgrade !== undefined) return false
+    return !this.#source.isEnd && this.#source.watch.endOf(this.#stream.id).by === undefined
   }
 
   inform(head: ResponseHead): void {
@@ -58,11 +59,11 @@ export class H2Exchange implements ServerExchange, WriterHooks {
 
   respond(head: ResponseHead, length: number | undefined): BodyWriter {
     const hasBody = length !== 0 && !this.#isHead && !BODILESS.has(head.status)
-    return this.#send(head, length, hasBody, true)
+    return this.#send(head, length, hasBody)
   }
 
   upgrade(head: ResponseHead): RawPair {
-    return { reader: this.#reader, writer: this.#send(asExtended(head), undefined, true, false) }
+    return { reader: this.#reader, writer: this.#send(asExtended(head), undefined, true) }
   }
 
   reset(error: MeshError): void {
@@ -89,7 +90,7 @@ export class H2Exchange implements ServerExchange, WriterHooks {
     } else this.#gone(cause)
   }
 
-  #send(head: ResponseHead, length: number | undefined, hasBody: boolean, waitForTrailers: boolean): StreamWriter {
+  #send(head: ResponseHead, length: number | undefined, hasBody: boolean): StreamWriter {
     const writer = new StreamWriter(this.#stream, hasBody ? length : 0, this)
     const first = this.#writer === undefined
     this.#writer ??= writer
@@ -97,7 +98,7 @@ export class H2Exchange implements ServerExchange, WriterHooks {
     const list = responseFields(head, length, this.#isHead)
     try {
       if (!list.ok || head.status < 200) throw httpFailure('BAD_HEAD', { reason: list.ok ? 'status' : list.errors[0] })
-      this.#stream.respond(list.value, { ...AS_IS, endStream: !hasBody, waitForTrailers: hasBody && waitForTrailers })
+      this.#stream.respond(list.value, { ...AS_IS, endStream: !hasBody, waitForTrailers: hasBody })
     } catch (cause) {
       // The head cannot be sent: the client must not take what follows for a message.
       this.onBroken(String(cause))
@@ -114,7 +115,7 @@ export class H2Exchange implements ServerExchange, WriterHooks {
     if (this.#isOver) return
     this.#isOver = true
     // A PROTOCOL_ERROR that the client did not send is nghttp2's verdict about it.
-    const isBad = this.#stream.rstCode === PROTOCOL_ERROR && !this.#source.watch.endOf(this.#stream.id).wasReset
+    const isBad = this.#stream.rstCode === PROTOCOL_ERROR && this.#source.watch.endOf(this.#stream.id).reset === undefined
     const code = isBad ? 'BAD_MESSAGE' : 'CLIENT_GONE'
     const error = httpFailure(code, { reset: resetName(this.#stream.rstCode) }, cause)
     this.#reader.fail(error)

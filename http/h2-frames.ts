@@ -5,6 +5,7 @@ import type { H2Abuse } from './h2-abuse.ts'
 import { REMEMBERED_STREAMS } from './h2-limits.ts'
 
 const HEADER_BYTES = 9
+const RESET_BYTES = HEADER_BYTES + 4 // with its code
 const PREFACE_BYTES = 24 // a client's; what it says is nghttp2's to check
 const DATA = 0
 const HEADERS = 1
@@ -16,19 +17,20 @@ const END_STREAM = 1
 export interface StreamEnd {
   /** END_STREAM came: with DATA, or with HEADERS (the head itself, or trailers). */
   readonly by: 'data' | 'headers' | undefined
-  /** RST_STREAM came. */
-  readonly wasReset: boolean
+  /** Code of the RST_STREAM that came. */
+  readonly reset: number | undefined
 }
 
-const NOTHING: StreamEnd = { by: undefined, wasReset: false }
+const NOTHING: StreamEnd = { by: undefined, reset: undefined }
 
 /** Watches what comes in on one connection. */
 export class FrameWatch implements ByteTap {
   readonly #abuse: H2Abuse
   readonly #onAbuse: () => void
-  readonly #header = Buffer.alloc(HEADER_BYTES)
-  /** Bytes of #header that are there. */
+  readonly #header = Buffer.alloc(RESET_BYTES)
+  /** Bytes of #header that are there, and that are wanted: a frame header, and of a reset also its code. */
   #have = 0
+  #want = HEADER_BYTES
   /** Payload that has not come yet. */
   #skip: number
   readonly #ends = new Map<number, StreamEnd>()
@@ -52,11 +54,16 @@ export class FrameWatch implements ByteTap {
         at += passed
         continue
       }
-      const copied = chunk.copy(this.#header, this.#have, at, at + HEADER_BYTES - this.#have)
+      const copied = chunk.copy(this.#header, this.#have, at, at + this.#want - this.#have)
       this.#have += copied
       at += copied
-      if (this.#have < HEADER_BYTES) break
+      if (this.#have < this.#want) break
+      if (this.#have === HEADER_BYTES && this.#isReset()) {
+        this.#want = RESET_BYTES
+        continue
+      }
       this.#have = 0
+      this.#want = HEADER_BYTES
       if (this.#isTooMuch()) {
         this.#onAbuse()
         return false
@@ -79,20 +86,25 @@ export class FrameWatch implements ByteTap {
     if (streamId !== undefined) this.#ends.delete(streamId)
   }
 
+  #isReset(): boolean {
+    return this.#header[3] === RST_STREAM && this.#header.readUIntBE(0, 3) === RESET_BYTES - HEADER_BYTES
+  }
+
   #isTooMuch(): boolean {
-    const length = this.#header.readUIntBE(0, 3)
+    const isReset = this.#isReset()
+    const length = isReset ? 0 : this.#header.readUIntBE(0, 3)
     const type = this.#header[3]
     const isEnd = ((this.#header[4] ?? 0) & END_STREAM) !== 0
     const streamId = this.#header.readUInt32BE(5) & 0x7fffffff
     this.#skip = length
     if (type === DATA || type === HEADERS) {
-      if (isEnd) this.#note(streamId, { by: type === DATA ? 'data' : 'headers', wasReset: false })
+      if (isEnd) this.#note(streamId, { by: type === DATA ? 'data' : 'headers', reset: undefined })
       else if (length === 0) return this.#abuse.idleFrame()
       this.#abuse.messageFrame(length)
       return false
     }
     if (type === WINDOW_UPDATE) return this.#abuse.windowUpdate()
-    if (type === RST_STREAM) this.#note(streamId, { by: this.endOf(streamId).by, wasReset: true })
+    if (isReset) this.#note(streamId, { by: this.endOf(streamId).by, reset: this.#header.readUInt32BE(HEADER_BYTES) })
     return this.#abuse.idleFrame()
   }
 

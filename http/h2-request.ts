@@ -107,8 +107,8 @@ export class H2Request implements ClientExchange, WriterHooks {
   #failureOf(code: number, cause: unknown): MeshError {
     if (this.#owner.isUnprocessed(this.#stream)) return httpFailure('CONNECTION_DRAINED', {}, cause)
     if (code === REFUSED_STREAM) return httpFailure('STREAM_REFUSED', {}, cause)
-    const { wasReset } = this.#owner.watch.endOf(this.#stream.id)
-    return wasReset ? httpFailure('UPSTREAM_RESET', { reset: resetName(code) }) : upstreamFailure(cause)
+    const { reset } = this.#owner.watch.endOf(this.#stream.id)
+    return reset !== undefined ? httpFailure('UPSTREAM_RESET', { reset: resetName(reset) }) : upstreamFailure(cause)
   }
 
   #wasSent(code: number): boolean {

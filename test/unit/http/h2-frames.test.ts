@@ -25,17 +25,17 @@ describe('http/h2-frames', () => {
     data(5, 0, Flag.endStream),
     word(FrameType.rstStream, 5, 0),
     headers(7, [[':method', 'POST']]),
-    word(FrameType.rstStream, 7, 0),
+    word(FrameType.rstStream, 7, 8),
   ])
 
   for (const size of [1, 2, 8, 9, 10, 33, 10_000]) {
     it(`tells ends from resets in pieces of ${size} bytes`, () => {
       const { watch: seen } = watch()
       for (let at = 0; at < connection.length; at += size) assert.equal(seen.received(connection.subarray(at, at + size)), true)
-      const wants = { 1: ['headers', false], 3: [undefined, false], 5: ['data', true], 7: [undefined, true], 9: [undefined, false] }
+      const wants = { 1: ['headers', undefined], 3: [undefined, undefined], 5: ['data', 0], 7: [undefined, 8], 9: [undefined, undefined] }
       for (const [id, want] of Object.entries(wants)) {
-        const { by, wasReset } = seen.endOf(Number(id))
-        assert.deepEqual([by, wasReset], want, id)
+        const { by, reset } = seen.endOf(Number(id))
+        assert.deepEqual([by, reset], want, id)
       }
       seen.forget(5)
       assert.equal(seen.endOf(5).by, undefined)

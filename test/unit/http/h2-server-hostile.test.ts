@@ -1,6 +1,8 @@
 // serveHttp2 with a client that writes any frame: resets, broken messages, floods.
 import assert from 'node:assert/strict'
 import { encodeFrame, Flag, FrameType } from '../../../hbone/frame.ts'
+import { httpFailure } from '../../../http/errors.ts'
+import type { ServerExchange } from '../../../http/exchange.ts'
 import type { MeshError } from '../../../kit/error.ts'
 import type { HeaderField } from '../../../model/http.ts'
 import { attackedServer, settled, wholeBody } from '../../support/h2-ends.ts'
@@ -8,6 +10,14 @@ import { data, headers, ids, repeat, settings, word } from '../../support/raw-h2
 
 const POST: HeaderField[] = [
   [':method', 'POST'],
+  [':scheme', 'http'],
+  [':path', '/'],
+  [':authority', 'server.test'],
+]
+
+const SWITCH: HeaderField[] = [
+  [':method', 'CONNECT'],
+  [':protocol', 'websocket'],
   [':scheme', 'http'],
   [':path', '/'],
   [':authority', 'server.test'],
@@ -50,6 +60,38 @@ describe('http/h2-server: a hostile client', () => {
     await settled()
     ends.peer.send(word(FrameType.rstStream, 1, 0))
     assert.equal(await outcome.promise, 150)
+  })
+
+  for (const { name, answer } of [
+    { name: 'a response', answer: (exchange: ServerExchange) => exchange.respond({ status: 200, headers: [] }, undefined) },
+    { name: 'a response of known length', answer: (exchange: ServerExchange) => exchange.respond({ status: 200, headers: [] }, 50) },
+    { name: 'a switched stream', answer: (exchange: ServerExchange) => exchange.upgrade({ status: 101, headers: [] }).writer },
+  ]) {
+    it(`an abort of ${name} is never preceded by an end of it`, async () => {
+      using ends = attackedServer((exchange) => {
+        const writer = answer(exchange)
+        writer.write(Buffer.from('part'))
+        setImmediate(() => writer.abort(httpFailure('UPSTREAM_RESET')))
+      })
+      ends.peer.send(headers(1, name.includes('switched') ? SWITCH : POST))
+      assert.equal(await ends.peer.reset(1), 2)
+      const ended = ends.peer.frames.filter(({ type, flags }) => type !== FrameType.settings && (flags & Flag.endStream) !== 0)
+      assert.deepEqual(ended, [])
+    })
+  }
+
+  it('does not take a body for whole that ended and was reset with an error at once', async () => {
+    const outcome = Promise.withResolvers<string>()
+    using ends = attackedServer((exchange) => {
+      wholeBody(exchange.body).then(
+        () => outcome.resolve('whole'),
+        (error: MeshError) => outcome.resolve(error.code),
+      )
+    })
+    ends.peer.send(headers(1, POST), data(1, 100))
+    await settled()
+    ends.peer.send(Buffer.concat([data(1, 0, Flag.endStream), word(FrameType.rstStream, 1, 2)]))
+    assert.equal(await outcome.promise, 'CLIENT_GONE')
   })
 
   it('breaks a body off whose trailers are malformed', async () => {
