@@ -20,15 +20,17 @@ import type { Identity } from '../model/identity.ts'
 import { TokenBuckets } from '../policy/http/rate-limit.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { AdminServers } from '../telemetry/admin-server.ts'
+import { HttpMetrics } from '../telemetry/http-metrics.ts'
 import type { DeltaClient } from '../xds/delta-client.ts'
 import { Clusters } from './clusters.ts'
 import { Configuration } from './config.ts'
 import type { WaypointContext } from './context.ts'
 import { Dialer } from './dial.ts'
 import { Door } from './door.ts'
+import { RequestCounter } from './count.ts'
 import { configDump } from './dump.ts'
 import { LiveConnections } from './live.ts'
-import { RequestLog } from './record.ts'
+import { allRecorders, RequestLog } from './record.ts'
 import type { WaypointSettings } from './settings.ts'
 import { waypointSource } from './source.ts'
 import { TunnelServer } from './tunnel.ts'
@@ -67,7 +69,7 @@ export class Waypoint {
     }
     this.#certificates = makeCertificates(settings, log, this.#clock)
     this.#credentials = this.#makeCredentials(identity)
-    this.context = makeContext(settings, log, this.#clock, identity, this.#credentials)
+    this.context = makeContext(settings, log, this.#clock, identity, this.#credentials, this.#metrics)
     this.#tunnels = new TunnelServer(this.context)
     const synced = this.#readiness.await('configuration from the control plane')
     const { config, live } = this.context
@@ -206,6 +208,7 @@ function makeContext(
   clock: Clock,
   identity: Identity,
   credentials: CredentialStore,
+  metrics: Registry,
 ): WaypointContext {
   const ip = settings.instanceIp as IpAddress // readSettings has checked it
   const [namespace = '', name = ''] = settings.gateway.split('/')
@@ -240,7 +243,7 @@ function makeContext(
     }),
     dialer,
     buckets: new TokenBuckets(MOST_BUCKETS),
-    recorder: new RequestLog(log),
+    recorder: allRecorders([new RequestLog(log), new RequestCounter(new HttpMetrics(metrics))]),
     access: new AccessLog(log),
     live: new LiveConnections(),
   }

@@ -94,6 +94,13 @@ export const ERRORS = {
   },
   POLICY_CHANGED: { source: 'downstream', retry: 'no', message: 'connection closed due to policy change' },
   CLIENT_GONE: { source: 'downstream', retry: 'no', flag: 'DC', message: 'the client went away' },
+  INTERNAL: {
+    source: 'internal',
+    retry: 'no',
+    status: 500,
+    message: 'the request could not be processed',
+    hint: 'see the log of the waypoint',
+  },
   SUPERSEDED: { source: 'internal', retry: 'no', message: 'another try took the place of this one' },
   DRAINED: { source: 'internal', retry: 'yes', status: 503, message: 'connection closed due to connection drain' },
 } as const satisfies Record<string, ErrorRow>

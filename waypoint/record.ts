@@ -14,6 +14,7 @@ import type { Client } from './context.ts'
 /** What is known of a request when it has ended; times are monotonic ms, bytes are those of bodies. */
 export interface RequestRecord {
   readonly client: Client
+  /** What the client called. */
   readonly service: Service | undefined
   /** As the client sent it; `x-request-id` is there. */
   readonly request: RequestHead
@@ -21,7 +22,8 @@ export interface RequestRecord {
   endMs: number
   /** Name of the route; undefined = none was found. */
   route: string | undefined
-  /** Name of the backend's cluster and the last endpoint that was tried. */
+  /** The service that a route chose, the name of its cluster, and the last endpoint that was tried. */
+  backend: Service | undefined
   cluster: string | undefined
   endpoint: { readonly to: Endpoint; readonly workload: Workload } | undefined
   /** Requests that were sent to endpoints. */
@@ -53,6 +55,7 @@ export function openRecord(client: Client, service: Service | undefined, request
     startMs,
     endMs: startMs,
     route: undefined,
+    backend: undefined,
     cluster: undefined,
     endpoint: undefined,
     tries: 0,

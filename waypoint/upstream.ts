@@ -1,10 +1,12 @@
-// HTTP connections to the endpoints of one backend, kept for further requests. Two requests may share a connection when the
-// endpoint's address, the client's identity (the destination is told whose connection it is) and the HTTP version are equal.
+// HTTP connections to the endpoints of one backend, kept for further requests. Two requests may share a connection when these are
+// equal: the endpoint (who it is, its address, in the mesh or not), the client's identity, of which the destination is told, and
+// the HTTP version.
 import type { HttpConnection } from '../http/options.ts'
 import type { Clock, Timer } from '../kit/clock.ts'
 import type { MeshError } from '../kit/error.ts'
 import type { ConnectionLimits } from '../model/backend.ts'
 import { formatEndpoint } from '../model/address.ts'
+import { spiffeIdOf } from '../model/identity.ts'
 import type { SpiffeId } from '../model/identity.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
@@ -129,7 +131,8 @@ export class UpstreamPool {
   }
 
   #entryOf(key: UpstreamKey): Entry {
-    const text = `${formatEndpoint(key.endpoint.to)} ${key.version} ${key.client ?? ''}`
+    const { workload, to } = key.endpoint
+    const text = `${workload.uid} ${workload.protocol} ${spiffeIdOf(workload)} ${formatEndpoint(to)} ${key.version} ${key.client ?? ''}`
     let entry = this.#entries.get(text)
     if (entry === undefined) {
       entry = { text, key, connections: new Set(), waiters: new Set(), dials: 0 }

@@ -30,7 +30,12 @@ import { RetryState, errorOf } from './retries.ts'
 
 /** Proxies one request to its end; never throws. */
 export function handleExchange(exchange: ServerExchange, downstream: Downstream, waypoint: WaypointContext): void {
-  new Flow(exchange, downstream, waypoint).run()
+  const flow = new Flow(exchange, downstream, waypoint)
+  try {
+    flow.run()
+  } catch (error) {
+    flow.fail(error) // a rule that cannot be carried out must not take the other requests down
+  }
 }
 
 class Flow {
@@ -60,6 +65,13 @@ class Flow {
     this.#record = openRecord(downstream.client, downstream.target.service, this.#head, waypoint.clock.monotonicMs())
     this.#body = new RequestBody(exchange.body, waypoint.settings.replayBytes, (error) => this.#clientGone(error))
     this.#retries = new RetryState()
+  }
+
+  /** Something that should not happen has. */
+  fail(cause: unknown): void {
+    const error = waypointFailure('INTERNAL', { path: this.#head.path }, cause)
+    this.#waypoint.log.error('a request could not be planned', { code: error.code, error: error.message, route: this.#record.route })
+    this.#breakOff(error)
   }
 
   /** Plans. */
@@ -119,6 +131,7 @@ class Flow {
       return
     }
     this.#record.cluster = cluster.name
+    this.#record.backend = cluster.service
     const { client } = this.#downstream
     this.#affinity ??= affinityOf(this.#head, plan.route.rule.sessionPersistence, cluster, client.ip, this.#waypoint.random)
     const { hash, session } = this.#affinity

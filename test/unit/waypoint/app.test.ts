@@ -131,7 +131,11 @@ describe('app', function () {
     assert.equal(dump.listeners[0]?.service, REVIEWS)
     assert.equal(dump.clusters[0]?.name, 'inbound-vip|80|http|reviews.shop.svc.cluster.local')
     assert.equal(dump.certificates[0]?.id, 'spiffe://cluster.local/ns/shop/sa/waypoint')
-    assert.match((await world.page('stats', '/metrics')).text, /process_cpu/)
+    const { text: metrics } = await world.page('stats', '/metrics')
+    assert.match(
+      metrics,
+      /istio_requests_total\{[^}]*source_principal="spiffe:\/\/cluster.local\/ns\/shop\/sa\/client"[^}]*response_code="200"[^}]*\} 1/,
+    )
   })
 
   it('ends in order: a request under way is answered', async () => {
