@@ -23,6 +23,9 @@ const SWITCH: HeaderField[] = [
   [':authority', 'server.test'],
 ]
 
+/** A piece of a header block that goes on: one literal field. */
+const FRAGMENT = encodeFrame(FrameType.continuation, 0, 1, Buffer.from('00017801' + '79', 'hex'))
+
 describe('http/h2-server: a hostile client', () => {
   for (const { name, code, reset } of [
     { name: 'CANCEL', code: 8, reset: 'CANCEL' },
@@ -129,6 +132,21 @@ describe('http/h2-server: a hostile client', () => {
       const error = await ends.closed
       assert.match(error?.code ?? '', /^(CLIENT_ABUSE|BAD_MESSAGE)$/) // nghttp2 has bounds of its own
       assert.ok(handled <= 1000, `${handled} requests reached the handler`)
+    })
+  }
+
+  for (const { name, frames } of [
+    { name: 'a window that overflows', frames: () => word(FrameType.windowUpdate, 0, 0x7fffffff) },
+    { name: 'a frame larger than allowed', frames: () => encodeFrame(FrameType.data, 0, 1, Buffer.alloc(20_000)) },
+    { name: 'a head without end', frames: () => Buffer.concat([encodeFrame(FrameType.headers, 0, 1), repeat(FRAGMENT, 200)]) },
+    { name: 'HTTP/1.1', frames: () => Buffer.from('GET / HTTP/1.1\r\nhost: a\r\n\r\n') },
+    { name: 'an HPACK index that does not exist', frames: () => encodeFrame(FrameType.headers, 0x5, 1, Buffer.from([0xff, 0xff, 0x7f])) },
+  ]) {
+    it(`frees the connection after ${name}`, async () => {
+      using ends = attackedServer(() => assert.fail('the handler saw a request'))
+      ends.peer.send(frames())
+      assert.match((await ends.closed)?.code ?? '', /^(CLIENT_ABUSE|BAD_MESSAGE)$/)
+      assert.equal(ends.far.isClosed, true)
     })
   }
 
