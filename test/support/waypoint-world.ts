@@ -45,6 +45,7 @@ import { keptLog } from './xds-pair.ts'
 
 const GATEWAY = 'shop/waypoint'
 const XDS_NAME = 'istiod.istio-system.svc'
+/** Who dials the waypoint. */
 export const CLIENT_ID = 'spiffe://cluster.local/ns/shop/sa/client' as SpiffeId
 const ENDPOINT_ID = 'spiffe://cluster.local/ns/shop/sa/reviews-1'
 

@@ -1,5 +1,6 @@
 // A whole waypoint on loopback: from xDS and certificates to a client's bytes at an endpoint.
 import assert from 'node:assert/strict'
+import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -136,6 +137,61 @@ describe('app', function () {
       metrics,
       /istio_requests_total\{[^}]*source_principal="spiffe:\/\/cluster.local\/ns\/shop\/sa\/client"[^}]*response_code="200"[^}]*\} 1/,
     )
+  })
+
+  it('passes a protocol switch', async () => {
+    const app = http.createServer()
+    app.on('upgrade', (_request, socket) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nfirst')
+      socket.on('data', (data) => socket.end(`echo ${data}`))
+    })
+    await using world = await WaypointWorld.start({ app })
+    const stream = await world.tunnel('10.96.0.1:80')
+    stream.write('GET /ws HTTP/1.1\r\nhost: reviews\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n')
+    stream.write('hello') // not before the answer, a real client says; it must arrive all the same
+    const all = await text(stream)
+    assert.match(all, /^HTTP\/1\.1 101 /)
+    assert.ok(all.endsWith('firstecho hello'), all)
+    stream.end()
+  })
+
+  it('carries large bodies both ways', async () => {
+    const size = 8 * 1024 * 1024
+    const app = http.createServer((request, response) => {
+      response.writeHead(200, { 'content-length': size })
+      request.pipe(response)
+    })
+    await using world = await WaypointWorld.start({ app })
+    const answer = await world.request('/', { method: 'POST', body: 'x'.repeat(size) })
+    assert.equal(answer.text.length, size)
+  })
+
+  it('a client that goes away ends the request at the endpoint', async () => {
+    const gone = Promise.withResolvers<void>()
+    const came = Promise.withResolvers<void>()
+    const app = http.createServer((request) => {
+      came.resolve()
+      request.once('close', () => gone.resolve())
+    })
+    await using world = await WaypointWorld.start({ app })
+    const stream = await world.tunnel('10.96.0.1:80')
+    stream.write('GET / HTTP/1.1\r\nhost: reviews\r\n\r\n')
+    await came.promise
+    stream.destroy()
+    await gone.promise
+  })
+
+  it('a policy that forbids it now ends a TCP connection', async () => {
+    const app = net.createServer((socket) => socket.pipe(socket))
+    await using world = await WaypointWorld.start({ app, listener: { protocol: 'TCP' } })
+    const stream = await world.tunnel('10.96.0.1:80')
+    stream.write('ping')
+    await new Promise((resolve) => stream.once('data', resolve))
+    const failed = new Promise((resolve) => stream.once('error', resolve))
+    world.waypoint.context.config.apply({ policies: { upserts: [deny('cluster.local/ns/shop/sa/client')], removes: [] } })
+    await failed
+    const line = world.lines.find((entry) => entry.includes('POLICY_CHANGED'))
+    assert.ok(line)
   })
 
   it('ends in order: a request under way is answered', async () => {
