@@ -24,7 +24,7 @@ const server = createServer((request, response) => {
   const url = new URL(request.url ?? '/', 'http://app')
   if (url.pathname === '/ready') return void response.end('ready')
   if (url.pathname === '/counts') return void response.end(JSON.stringify(counts))
-  counts[url.pathname] = (counts[url.pathname] ?? 0) + 1
+  for (const key of [url.pathname, `from ${peerOf(request)}`]) counts[key] = (counts[key] ?? 0) + 1
   response.setHeader('x-version', VERSION)
   answer(url, request, response)
 })
@@ -34,6 +34,10 @@ server.listen(8080, '::')
 net.createServer((socket) => socket.on('error', () => socket.destroy()).pipe(socket)).listen(9000, '::')
 if (process.argv[2] !== undefined) serveGrpc(process.argv[2])
 process.on('SIGTERM', () => process.exit(0))
+
+function peerOf({ socket }: IncomingMessage): string {
+  return socket.remoteAddress?.replace('::ffff:', '') ?? ''
+}
 
 function answer(url: URL, request: IncomingMessage, response: ServerResponse): void {
   switch (url.pathname) {
@@ -60,7 +64,7 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
   for await (const chunk of request) chunks.push(chunk as Buffer)
   const seen: Echo = {
     version: VERSION,
-    from: request.socket.remoteAddress?.replace('::ffff:', '') ?? '',
+    from: peerOf(request),
     method: request.method ?? '',
     url: request.url ?? '',
     headers: request.headers as Record<string, string>,

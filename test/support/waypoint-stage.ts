@@ -204,13 +204,14 @@ export class WaypointStage implements AsyncDisposable {
 
   /** Requests that the application's pods have seen on a path so far. */
   async counts(path: string): Promise<{ v1: number; v2: number }> {
-    const of = async (pod: TestPod): Promise<number> => {
-      const { stdout, stderr } = await pod.script(`console.log(await (await fetch('http://127.0.0.1:8080/counts')).text())`)
-      if (stdout === '') throw new Error(stderr)
-      return (JSON.parse(stdout) as Record<string, number>)[path] ?? 0
-    }
-    const [v1, v2] = await Promise.all([of(this.v1), of(this.v2)])
-    return { v1, v2 }
+    const [v1, v2] = await Promise.all([countsIn(this.v1), countsIn(this.v2)])
+    return { v1: v1[path] ?? 0, v2: v2[path] ?? 0 }
+  }
+
+  /** Addresses from which requests have come to the application so far. */
+  async peers(): Promise<ReadonlySet<string>> {
+    const all = await Promise.all([countsIn(this.v1), countsIn(this.v2)])
+    return new Set(all.flatMap((one) => Object.keys(one)).flatMap((key) => (key.startsWith('from ') ? [key.slice(5)] : [])))
   }
 
   /** Lines that the waypoint has written so far; what is not JSON is left out. */
@@ -228,6 +229,12 @@ export class WaypointStage implements AsyncDisposable {
   line(test: (line: LogLine) => boolean): Promise<LogLine> {
     return this.mesh.until('a line of the waypoint', async () => (await this.lines()).find(test))
   }
+}
+
+async function countsIn(pod: TestPod): Promise<Readonly<Record<string, number>>> {
+  const { stdout, stderr } = await pod.script(`console.log(await (await fetch('http://127.0.0.1:8080/counts')).text())`)
+  if (stdout === '') throw new Error(stderr)
+  return JSON.parse(stdout) as Record<string, number>
 }
 
 /** `ask({ host, path, method, headers, body })`, for scripts in pods. */
