@@ -18,13 +18,18 @@ import { routeStatus } from './route-status.ts'
 
 const POLICY_CONDITION = 'ZtunnelAccepted'
 const SERVICE_CONDITION = 'istio.io/WaypointBound'
+const ISTIO_KINDS: Readonly<Record<string, SourceKind>> = {
+  VirtualService: 'virtualservices',
+  DestinationRule: 'destinationrules',
+  RateLimitPolicy: 'ratelimitpolicies',
+}
 const WRITES_AT_ONCE = 8
 /** Somebody else wrote, or deleted: the next translation sees it. */
 const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
 /** One translation and what is known besides. */
 export interface StatusReport {
-  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'gateways' | 'bindings'>
+  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings'>
   readonly faults: readonly ObjectFault[]
   /** Which waypoints hold what they must. */
   readonly programmed: ProgrammedState
@@ -63,6 +68,10 @@ export class StatusWriter {
     for (const [object, outcome] of routeOutcomes) {
       const kind = object.kind === 'GRPCRoute' ? 'grpcroutes' : 'httproutes'
       this.#once(kind, object, outcome, () => routeStatus(object, outcome, now))
+    }
+    for (const [object, finding] of report.translation.istioOutcomes) {
+      const kind = ISTIO_KINDS[object.kind]
+      if (kind !== undefined) this.#once(kind, object, finding, () => conditionStatus(object, finding.type, [finding], now))
     }
     this.#reportGateways(report, now)
     this.#reportServices(report.translation.bindings, now)

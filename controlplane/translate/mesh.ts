@@ -1,5 +1,6 @@
 // What translation works on: the objects of one moment and the mesh's own names. And what it says about objects that are wrong.
 import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
+import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
 import type {
   AuthorizationPolicy,
   EndpointSlice,
@@ -36,6 +37,9 @@ export interface World {
   readonly gateways: readonly Gateway[]
   readonly httpRoutes: readonly HttpRoute[]
   readonly grpcRoutes: readonly GrpcRoute[]
+  readonly virtualServices: readonly VirtualService[]
+  readonly destinationRules: readonly DestinationRule[]
+  readonly rateLimitPolicies: readonly RateLimitPolicy[]
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly peerAuthentications: readonly PeerAuthentication[]
   readonly serviceCidrs: readonly ServiceCidr[]

@@ -12,6 +12,7 @@ import { type PolicyOutcome, type PolicyTranslation, translateAuthorization } fr
 import { type Membership, type SliceTranslation, translateSlice } from './endpoint-slice.ts'
 import { labelsMatch, type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from './mesh.ts'
 import { RoutesTranslator, type RoutesTranslation } from './gateway/routes.ts'
+import { type IstioTranslation, IstioTranslator } from './istio/istio.ts'
 import { translateNetworks } from './networks.ts'
 import { type PeerAuthenticationView, translatePeerAuthentications } from './peer-authentication.ts'
 import { podToWorkload, uidOf } from './pod.ts'
@@ -20,7 +21,7 @@ import { WaypointPods } from './waypoint-pod.ts'
 import { bindingOf, indexWaypoints, type WaypointBinding, withReadiness } from './waypoint.ts'
 
 /** Everything that is published, and what is to be said about the objects. */
-export interface Translation extends RoutesTranslation {
+export interface Translation extends RoutesTranslation, IstioTranslation {
   readonly workloads: ReadonlyMap<string, Workload>
   readonly services: ReadonlyMap<ServiceKey, Service>
   /** By `namespace/name`. */
@@ -53,12 +54,14 @@ interface PodContext {
 export class Translator {
   readonly #names: MeshNames
   readonly #routes: RoutesTranslator
+  readonly #istio: IstioTranslator
   #memos = new Map<object, Memo<unknown>>()
   #next = new Map<object, Memo<unknown>>() // memos used in the run under way; the others are dropped after it
 
   constructor(names: MeshNames) {
     this.#names = names
     this.#routes = new RoutesTranslator(names)
+    this.#istio = new IstioTranslator(names)
   }
 
   /** One run. */
@@ -87,8 +90,9 @@ export class Translator {
     this.#memos = this.#next
     this.#next = new Map()
     const routes = this.#routes.translate({ world, services, waypoints })
-    faults.push(...routes.faults)
-    return { ...routes, workloads, services, policies, networks, backends: new Map(), outcomes, bindings, faults }
+    const istio = this.#istio.translate({ world, services, listeners: routes.listeners })
+    faults.push(...routes.faults, ...istio.faults)
+    return { ...routes, ...istio, workloads, services, policies, networks, backends: new Map(), outcomes, bindings, faults }
   }
 
   #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {

@@ -48,7 +48,13 @@ function run(objects: readonly MeshObject[]): string {
       ([gateway, { attachedRoutes, addresses }]) =>
         `${gateway}: ${attachedRoutes} routes, ${addresses.map(({ value }) => value).join(' ')}\n`,
     )
-  return [resourceText(publisher.store), ...outcomes, ...bindings, ...routes.sort(), ...attached.sort(), ...faults].join('')
+  const istio = [...translation.istioOutcomes].map(
+    ([{ kind, metadata }, { type, status, reason, message }]) =>
+      `${kind} ${metadata.namespace}/${metadata.name}\n  ${type} ${status} ${reason}: ${message}\n`,
+  )
+  return [resourceText(publisher.store), ...outcomes, ...bindings, ...routes.sort(), ...istio.sort(), ...attached.sort(), ...faults].join(
+    '',
+  )
 }
 
 describe('controlplane/translate scenarios', () => {

@@ -1,0 +1,65 @@
+// Faults of a VirtualService over the routes of others: each route gets doubles in front that take what a fault also matches.
+// The first match counts, so a request still meets the rule that it met before, now with the fault.
+import type { FaultPolicy, Route, RouteFilter, RouteMatch, RouteRule } from '../../../model/route.ts'
+import { trimPrefix } from '../../../policy/http/match.ts'
+import { conjoin } from './conjoin.ts'
+import type { OverlayEntry } from './virtual-service.ts'
+
+/** Routes with faults, and where they could not be laid over. */
+export interface Overlaid {
+  readonly routes: readonly Route[]
+  /** Names of routes for which a fault is not in force, as no single match says when both hold. */
+  readonly missed: readonly string[]
+}
+
+/** @param most routes in all; undefined is returned when there would be more */
+export function overlay(routes: readonly Route[], entries: readonly OverlayEntry[], most: number): Overlaid | undefined {
+  const matches = entries.flatMap(({ matches: list, fault }) => list.map((match) => ({ match, fault })))
+  const rules = new Map<RouteRule, Map<FaultPolicy | undefined, RouteRule>>()
+  const missed = new Set<string>()
+  const result: Route[] = []
+  for (const route of routes) {
+    let isCovered = false
+    for (const { match, fault } of matches) {
+      const both = conjoin(route.match, match)
+      if (both === 'never') continue
+      if (both === 'unknown') {
+        // Entries after this one must not take what is its.
+        missed.add(route.name)
+        break
+      }
+      result.push({ ...route, match: both, rule: ruleWith(route, both, fault, rules) })
+      isCovered = isSame(both, route.match)
+      if (isCovered) break
+    }
+    if (!isCovered) result.push(route)
+    if (result.length > most) return undefined
+  }
+  return { routes: result, missed: [...missed] }
+}
+
+function ruleWith(
+  { rule, match }: Route,
+  both: RouteMatch,
+  fault: FaultPolicy | undefined,
+  rules: Map<RouteRule, Map<FaultPolicy | undefined, RouteRule>>,
+): RouteRule {
+  const isText = match.path?.kind === 'prefix' && both.path?.kind === 'textPrefix'
+  const made = rules.get(rule) ?? new Map<FaultPolicy | undefined, RouteRule>()
+  rules.set(rule, made)
+  const known = isText ? undefined : made.get(fault)
+  if (known !== undefined) return known
+  const result = { ...rule, fault, filters: isText ? rule.filters.map(withoutSlash) : rule.filters }
+  if (!isText) made.set(fault, result)
+  return result
+}
+
+/** A prefix by elements, which a slash at the end does not change, says the same by characters without it. */
+function withoutSlash(filter: RouteFilter): RouteFilter {
+  if ((filter.kind !== 'rewrite' && filter.kind !== 'redirect') || filter.path?.kind !== 'prefix') return filter
+  return { ...filter, path: { ...filter.path, prefix: trimPrefix(filter.path.prefix) } }
+}
+
+function isSame(a: RouteMatch, b: RouteMatch): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
+}
