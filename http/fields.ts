@@ -167,7 +167,7 @@ export class Fields {
 
   #connection(value: string): void {
     for (const part of value.split(',')) {
-      const option = part.trim().toLowerCase()
+      const option = trimBlanks(part).toLowerCase()
       if (option === '') continue // RFC 9110 §5.6.1.2: empty elements are allowed
       if (option === 'close') this.isClose = true
       else if (option === 'upgrade') this.isUpgrade = true
@@ -208,12 +208,25 @@ export function readTrailers(text: string, most: number): HeaderField[] | undefi
   return fields.headers.filter(([name]) => !isRefusedTrailer(name))
 }
 
+/** @returns text without SP and HTAB at its ends; `trim` would take bytes above 0x7f for blanks too */
+export function trimBlanks(text: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && isBlank(text.charCodeAt(from))) from++
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--
+  return text.slice(from, to)
+}
+
 /** Whether a field may not be sent or forwarded in trailers. @param name lower case */
 export function isRefusedTrailer(name: string): boolean {
   return NOT_IN_TRAILERS.has(name) || isEndToEnd(name)
 }
 
 const UNDERSCORE = 0x100
+
+function isBlank(code: number): boolean {
+  return code === SP || code === HTAB
+}
 
 function isEndToEnd(name: string): boolean {
   if (END_TO_END.has(name)) return true

@@ -3,7 +3,7 @@
 import type { RequestHead, ResponseHead } from '../model/http.ts'
 import { isAll, quote, TOKEN, VALUE } from './chars.ts'
 import type { HTTP_ERRORS } from './errors.ts'
-import { Fields } from './fields.ts'
+import { Fields, trimBlanks } from './fields.ts'
 import { normalizeAuthority, normalizeTarget, splitAbsolute, type Target } from './normalize.ts'
 
 /** How the end of a body is known. */
@@ -142,7 +142,7 @@ function expectFault(fields: Fields): string | undefined {
 
 /** The one protocol asked for; a choice of several, and what we would not see through, is not taken up (RFC 9110 §7.8). */
 function upgradeOf(value: string | undefined): string | undefined {
-  const protocol = value?.trim().toLowerCase() ?? ''
+  const protocol = trimBlanks(value ?? '').toLowerCase()
   const slash = protocol.indexOf('/')
   const name = slash < 0 ? protocol : protocol.slice(0, slash)
   if (!isAll(name, TOKEN) || (slash >= 0 && !isAll(protocol.slice(slash + 1), TOKEN))) return undefined

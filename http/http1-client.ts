@@ -233,8 +233,8 @@ class Http1Client implements HttpConnection, ChannelSink, InboundOwner, WriterOw
     call.incoming = body
     call.isLast = isLast
     this.#inbound.expectBody(body)
+    if (framing === 'none') this.#received(call) // first: whoever gets the response finds the connection free
     call.handlers.onResponse(head, body)
-    if (framing === 'none' && call === this.#call) this.#received(call)
   }
 
   #received(call: Call): void {

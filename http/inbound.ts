@@ -207,8 +207,8 @@ export class Inbound {
     }
     if (!body.isReceived || !body.isReady) return false
     this.#state = AT_HOLD
+    this.#owner.onBodyEnd() // first: whoever is told of the end finds the connection free
     body.finish()
-    if (this.#body === body) this.#owner.onBodyEnd()
     return true
   }
 
