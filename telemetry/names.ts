@@ -119,3 +119,13 @@ export type HttpMetricName = keyof typeof HTTP_METRICS
 export const HTTP_BUCKETS = [
   0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000,
 ] as const
+
+/** Metric name -> help, of the export of spans. */
+export const TRACE_METRICS = {
+  weft_spans_exported_total: 'Spans that the collector took',
+  weft_spans_dropped_total: 'Spans that were lost, by reason: queue_full, export_failed, shutdown',
+  weft_spans_waiting: 'Spans that have ended and are not with the collector yet',
+} as const
+
+/** One metric of TRACE_METRICS. */
+export type TraceMetricName = keyof typeof TRACE_METRICS
