@@ -26,6 +26,8 @@ export interface BackendCluster {
   readonly policy: TrafficPolicy
   readonly balancer: Cluster
   readonly pool: UpstreamPool
+  /** TCP connections that are carried now; kept by tcp.ts. */
+  readonly tcp: { open: number }
 }
 
 /** What clusters are made with. */
@@ -138,6 +140,7 @@ export class Clusters {
       appProtocol: service?.ports.find(({ servicePort }) => servicePort === ref.port)?.appProtocol ?? 'UNKNOWN',
       policy,
       balancer,
+      tcp: { open: 0 },
       pool: new UpstreamPool({ ...pool, clock, limits: policy.limits, takePending: () => balancer.takePending() }),
     }
   }

@@ -10,11 +10,15 @@ import type { Client, Downstream, WaypointContext } from './context.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 import { spliceChannels } from './splice.ts'
 
+/** Endpoints that one connection is tried at. */
+const MOST_DIALS = 3
+
 /** An open way to an endpoint. */
 export interface TcpUpstream {
   readonly channel: Channel
   readonly endpoint: BalancedEndpoint
   readonly lease: Lease
+  readonly cluster: BackendCluster
 }
 
 /** Carries a channel that nothing was answered for. Never rejects. */
@@ -30,32 +34,44 @@ export async function serveTcp(channel: Channel, downstream: Downstream, waypoin
 
 /**
  * Chooses an endpoint and dials it; another one when that fails.
- * @throws MeshError NO_HEALTHY_UPSTREAM, UPSTREAM_OVERFLOW, POLICY_DENIED, INVALID_BACKEND, or what the dial throws
+ * @throws MeshError NO_HEALTHY_UPSTREAM, UPSTREAM_OVERFLOW, POLICY_DENIED, or what the last dial threw
  */
 export async function openTcp(downstream: Downstream, waypoint: WaypointContext): Promise<TcpUpstream> {
-  const { client } = downstream
   const cluster = clusterOf(downstream, waypoint)
   if (cluster === undefined) throw waypointFailure('NO_HEALTHY_UPSTREAM')
+  const most = cluster.policy.limits.maxConnections
+  if (most !== undefined && cluster.tcp.open >= most)
+    throw waypointFailure('UPSTREAM_OVERFLOW', { cluster: cluster.name, limit: 'connections' })
+  cluster.tcp.open++
+  try {
+    return await tryEndpoints(cluster, downstream.client, waypoint)
+  } catch (error) {
+    cluster.tcp.open--
+    throw error
+  }
+}
+
+async function tryEndpoints(cluster: BackendCluster, client: Client, waypoint: WaypointContext): Promise<TcpUpstream> {
   const tried = new Set<string>()
   for (let failure: MeshError | undefined; ; ) {
     const choice = cluster.balancer.choose({ hash: undefined, exclude: tried, session: undefined })
-    if (choice.kind === 'none')
-      throw (
-        failure ?? waypointFailure(choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM', { cluster: cluster.name })
-      )
+    if (choice.kind === 'none') {
+      const code = choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM'
+      throw failure ?? waypointFailure(code, { cluster: cluster.name })
+    }
     const { endpoint, lease } = choice
-    if (failure !== undefined && tried.has(endpoint.uid)) {
+    if (failure !== undefined && (tried.has(endpoint.uid) || tried.size >= MOST_DIALS)) {
       lease.done({})
       throw failure
     }
     tried.add(endpoint.uid)
     try {
-      return { channel: await dial(cluster, endpoint, client, waypoint), endpoint, lease }
+      return { channel: await dial(cluster, endpoint, client, waypoint), endpoint, lease, cluster }
     } catch (error) {
       failure = asMeshError(error, 'CONNECT_FAILED')
-      const isOurs = failure.code === 'POLICY_DENIED'
-      lease.done(isOurs ? {} : { failure: 'connect' })
-      if (isOurs) throw failure
+      const isDenied = failure.code === 'POLICY_DENIED'
+      lease.done(isDenied ? {} : { failure: 'connect' })
+      if (isDenied) throw failure
     }
   }
 }
@@ -85,6 +101,7 @@ export async function carryTcp(
   })
   const { error } = await spliceChannels(channel, upstream.channel, counters)
   upstream.lease.done({})
+  upstream.cluster.tcp.open--
   waypoint.access.ended(fieldsOf(downstream, upstream.endpoint), {
     bytesSent: counters.fromB,
     bytesReceived: counters.fromA,

@@ -14,6 +14,7 @@ import { serveHbone } from '../../hbone/server.ts'
 import { systemClock } from '../../kit/clock.ts'
 import { success } from '../../kit/error.ts'
 import { createLog } from '../../kit/log.ts'
+import type { Backend } from '../../model/backend.ts'
 import type { SpiffeId } from '../../model/identity.ts'
 import type { Authorization } from '../../model/policy.ts'
 import type { Listener } from '../../model/route.ts'
@@ -53,6 +54,7 @@ const ENDPOINT_ID = 'spiffe://cluster.local/ns/shop/sa/reviews-1'
 export interface WorldOptions {
   readonly listener?: Partial<Listener>
   readonly policies?: readonly Authorization[]
+  readonly backends?: readonly Backend[]
   /** The app behind the endpoint: takes plain connections. Default: HTTP that tells what it got. */
   readonly app?: net.Server
   /** What the service's port speaks; default HTTP11. */
@@ -113,6 +115,7 @@ export class WaypointWorld implements AsyncDisposable {
     )
     const world = new WaypointWorld(waypoint, { connects, store, lines, close, ca })
     await world.#ready()
+    waypoint.context.config.applyBackends({ upserts: options.backends ?? [], removes: [] })
     // Loopback addresses are refused on the wire, so the endpoint is described beside it.
     waypoint.context.config.apply({ workloads: { upserts: [endpointOf(options, appPort)], removes: [] } })
     return world

@@ -5,7 +5,7 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { codeOf } from '../../../kit/error.ts'
-import { deny, REVIEWS, route } from '../../support/flow-case.ts'
+import { deny, limits, REVIEWS, route } from '../../support/flow-case.ts'
 import { WaypointWorld } from '../../support/waypoint-world.ts'
 
 describe('app', function () {
@@ -179,6 +179,18 @@ describe('app', function () {
     await came.promise
     stream.destroy()
     await gone.promise
+  })
+
+  it('carries no more TCP connections than the backend allows', async () => {
+    const app = net.createServer((socket) => socket.pipe(socket))
+    await using world = await WaypointWorld.start({ app, listener: { protocol: 'TCP' }, backends: limits({ maxConnections: 1 }) })
+    const first = await world.tunnel('10.96.0.1:80')
+    await assert.rejects(world.tunnel('10.96.0.1:80'), (error) => codeOf(error) === 'CONNECT_REFUSED')
+    const closed = new Promise((resolve) => first.resume().once('close', resolve))
+    first.end()
+    await closed
+    const again = await world.tunnel('10.96.0.1:80')
+    again.destroy()
   })
 
   it('a policy that forbids it now ends a TCP connection', async () => {
