@@ -2,7 +2,6 @@
 import { spiffeIdOf } from '../model/identity.ts'
 import type { Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
-import { isGrpc } from '../policy/http/grpc.ts'
 import type { HttpMetrics, HttpPeerLabels, HttpPeers } from '../telemetry/http-metrics.ts'
 import type { Client } from './context.ts'
 import type { RequestRecord, RequestRecorder } from './record.ts'
@@ -22,8 +21,12 @@ export class RequestCounter implements RequestRecorder {
 
   ended(record: RequestRecord): void {
     const { startMs, endMs, status, grpcStatus, flags, bytesReceived, bytesSent } = record
-    this.#peersOf(record).record({
-      isGrpc: isGrpc(record.request),
+    const peers = this.#peersOf(record)
+    const { messages } = record
+    peers.requestMessages += messages?.request.count ?? 0
+    peers.responseMessages += messages?.response.count ?? 0
+    peers.record({
+      isGrpc: messages !== undefined,
       status,
       grpcStatus,
       flags: [...flags].join(','),

@@ -9,6 +9,8 @@ import { headerOf } from '../model/http.ts'
 import type { Service } from '../model/service.ts'
 import { serviceKeyOf } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
+import { isGrpc } from '../policy/http/grpc.ts'
+import { GrpcMessageCounter } from '../telemetry/http-messages.ts'
 import type { Client } from './context.ts'
 
 /** What is known of a request when it has ended; times are monotonic ms, bytes are those of bodies. */
@@ -32,6 +34,8 @@ export interface RequestRecord {
   responseMs: number | undefined
   bytesReceived: number
   bytesSent: number
+  /** Counted while a gRPC call passes; undefined = it is none. */
+  readonly messages: { readonly request: GrpcMessageCounter; readonly response: GrpcMessageCounter } | undefined
   /** 0 = no response was begun. */
   status: number
   grpcStatus: number | undefined
@@ -62,6 +66,7 @@ export function openRecord(client: Client, service: Service | undefined, request
     responseMs: undefined,
     bytesReceived: 0,
     bytesSent: 0,
+    messages: isGrpc(request) ? { request: new GrpcMessageCounter(), response: new GrpcMessageCounter() } : undefined,
     status: 0,
     grpcStatus: undefined,
     flags: new Set(),

@@ -63,7 +63,12 @@ class Flow {
     this.#waypoint = waypoint
     this.#head = withRequestId(exchange.request, waypoint.newId)
     this.#record = openRecord(downstream.client, downstream.target.service, this.#head, waypoint.clock.monotonicMs())
-    this.#body = new RequestBody(exchange.body, waypoint.settings.replayBytes, (error) => this.#clientGone(error))
+    this.#body = new RequestBody(
+      exchange.body,
+      waypoint.settings.replayBytes,
+      (error) => this.#clientGone(error),
+      (chunk) => this.#record.messages?.request.take(chunk),
+    )
     this.#retries = new RetryState()
   }
 
@@ -215,8 +220,9 @@ class Flow {
       body,
       seen,
       (error) => (error === undefined ? this.#responded(head.status) : this.#upstreamGone(error)),
-      (bytes) => {
-        record.bytesSent += bytes
+      (chunk) => {
+        record.bytesSent += chunk.length
+        record.messages?.response.take(chunk)
       },
     )
   }

@@ -24,20 +24,24 @@ export function joinRaw(client: RawPair, endpoint: RawPair, counters: RawCounter
     }
     ended(error)
   }
-  pump(endpoint.reader, client.writer, end, (bytes) => {
-    counters.toClient += bytes
+  pump(endpoint.reader, client.writer, end, ({ length }) => {
+    counters.toClient += length
   })
-  pump(client.reader, endpoint.writer, end, (bytes) => {
-    counters.fromClient += bytes
+  pump(client.reader, endpoint.writer, end, ({ length }) => {
+    counters.fromClient += length
   })
 }
 
-/** Copies a body to its end. @param end called once with what broke it off, or undefined */
-export function pump(from: BodyReader, to: BodyWriter, end: (error: MeshError | undefined) => void, count: (bytes: number) => void): void {
+/**
+ * Copies a body to its end.
+ * @param end called once with what broke it off, or undefined
+ * @param see called with each chunk before it is sent
+ */
+export function pump(from: BodyReader, to: BodyWriter, end: (error: MeshError | undefined) => void, see: (chunk: Buffer) => void): void {
   to.onDrain = () => from.resume()
   from.start({
     onData(chunk) {
-      count(chunk.length)
+      see(chunk)
       if (!to.write(chunk)) from.pause()
     },
     onEnd(trailers) {

@@ -20,6 +20,7 @@ export class RequestBody implements BodyHandlers {
   readonly #reader: BodyReader
   readonly #limit: number
   readonly #onBroken: (error: MeshError) => void
+  readonly #see: ((chunk: Buffer) => void) | undefined
   #writer: BodyWriter | undefined
   /** All that came so far, while it fits; undefined = it did not, or nobody needs it any more. */
   #kept: Buffer[] | undefined = []
@@ -33,12 +34,14 @@ export class RequestBody implements BodyHandlers {
   /**
    * @param limit bytes that are kept
    * @param onBroken the client's message broke off
+   * @param see called with each chunk as it comes, once
    */
-  constructor(reader: BodyReader, limit: number, onBroken: (error: MeshError) => void) {
+  constructor(reader: BodyReader, limit: number, onBroken: (error: MeshError) => void, see?: (chunk: Buffer) => void) {
     this.length = reader.length
     this.#reader = reader
     this.#limit = limit
     this.#onBroken = onBroken
+    this.#see = see
     if (reader.length === 0) this.#trailers = EMPTY
     else if (reader.length !== undefined && reader.length > limit) this.#kept = undefined
   }
@@ -106,6 +109,7 @@ export class RequestBody implements BodyHandlers {
 
   onData(chunk: Buffer): void {
     this.#received += chunk.length
+    this.#see?.(chunk)
     this.#keep(chunk)
     if (this.#writer !== undefined && !this.#writer.write(chunk)) this.#reader.pause()
   }

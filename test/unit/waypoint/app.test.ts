@@ -65,7 +65,7 @@ describe('app', function () {
     const calls = await Promise.all(
       ['/a', '/b', '/c'].map(async (path) => {
         const call = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' })
-        call.end('x')
+        call.end(Buffer.from([0, 0, 0, 0, 1, 120]))
         let trailers: http2.IncomingHttpHeaders = {}
         call.once('trailers', (fields) => {
           trailers = fields
@@ -75,6 +75,7 @@ describe('app', function () {
     )
     assert.deepEqual(calls, ['POST /a 0', 'POST /b 0', 'POST /c 0'])
     assert.equal(world.connects.length, 1, 'one connection to the endpoint')
+    assert.match((await world.page('stats', '/metrics')).text, /istio_request_messages_total\{.*\} 3/)
     session.destroy()
   })
 
