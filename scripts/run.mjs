@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setUpPeers } from './peers.mjs'
 import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine, setUpTools } from './setup.mjs'
 import { addCounts, runTier, TIERS } from './tiers.mjs'
 
@@ -23,6 +24,12 @@ const TARGETS = {
     setUpMachine('the benchmark', '`npm run test:unit` needs no root.')
     setUpTools('bench')
     return node('bench/main.ts', args)
+  },
+  'bench:http': (args) => {
+    setUpMachine('the HTTP benchmark', '`npm run test:unit` needs no root.')
+    setUpTools('bench:http')
+    const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
+    return node('bench/http.ts', args, { ...setUpPeers(['ENVOY']), PATH: path })
   },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
