@@ -10,6 +10,7 @@ import { decideTarget } from './decide.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 import { protocolOf, serveChannel } from './serve.ts'
 import { carryTcp, openTcp, refuseTcp } from './tcp.ts'
+import type { TcpUpstream } from './tcp.ts'
 import { tunnelChannel } from './tunnel-channel.ts'
 
 /** The verified other end of an HBONE connection. */
@@ -62,14 +63,16 @@ export class TunnelServer {
   async #serveTcp(stream: HboneServerStream, downstream: Downstream): Promise<void> {
     const waypoint = this.#waypoint
     const startMs = waypoint.clock.monotonicMs()
+    let upstream: TcpUpstream
     try {
-      const upstream = await openTcp(downstream, waypoint)
-      await carryTcp(tunnelChannel(stream.accept()), upstream, downstream, waypoint, startMs)
+      upstream = await openTcp(downstream, waypoint)
     } catch (error) {
       const failure = asMeshError(error, 'CONNECT_FAILED')
       stream.refuse(failure.row.status ?? 503)
       refuseTcp(downstream, failure, waypoint)
+      return
     }
+    await carryTcp(tunnelChannel(stream.accept()), upstream, downstream, waypoint, startMs)
   }
 
   #refuse(request: ConnectRequest, stream: HboneServerStream, peer: Peer, error: MeshError): void {

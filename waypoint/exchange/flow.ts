@@ -4,12 +4,10 @@ import type { BodyReader, BodyWriter, RawPair, ServerExchange } from '../../http
 import type { Timer } from '../../kit/clock.ts'
 import type { MeshError } from '../../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../../model/http.ts'
-import { headerOf } from '../../model/http.ts'
 import type { InjectedFault } from '../../policy/http/choose.ts'
 import { grpcStatusIn, httpStatusOf, isGrpc } from '../../policy/http/grpc.ts'
 import { retryPauseMs } from '../../policy/http/retry.ts'
 import type { BackendCluster } from '../clusters.ts'
-import { plainRoute } from '../config.ts'
 import { refusalFor } from '../context.ts'
 import type { Downstream, WaypointContext } from '../context.ts'
 import { waypointFailure } from '../errors.ts'
@@ -18,9 +16,10 @@ import type { RequestRecord } from '../record.ts'
 import { Attempt } from './attempt.ts'
 import type { TryFailure } from './attempt.ts'
 import { mirrorRequest } from './mirror.ts'
-import { planRequest } from './plan.ts'
+import { plainPlan, planRequest, withRequestId } from './plan.ts'
 import type { ProxyPlan } from './plan.ts'
 import { joinRaw, pump } from './raw.ts'
+import type { RawCounters } from './raw.ts'
 import { RequestBody } from './replay.ts'
 import { affinityOf, responseFor, watchEnd } from './response.ts'
 import type { Affinity } from './response.ts'
@@ -55,6 +54,8 @@ class Flow {
   #pause: Timer | undefined
   #deadline: Timer | undefined
   #live: Disposable | undefined
+  /** Set after a protocol switch. */
+  #raw: RawCounters | undefined
   #isOver = false
 
   constructor(exchange: ServerExchange, downstream: Downstream, waypoint: WaypointContext) {
@@ -85,7 +86,7 @@ class Flow {
     const { config, buckets, clock, random } = this.#waypoint
     this.#exchange.onClosed = (error) => this.#clientGone(error)
     if (target.kind === 'workload') {
-      this.#begin(plainPlan(this.#head, DIRECT_ROUTE))
+      this.#begin(plainPlan(this.#head))
       return
     }
     const entry = config.listenerFor(target.entry.listener.service, target.port) ?? target.entry
@@ -250,10 +251,7 @@ class Flow {
     record.status = head.status
     const client = this.#exchange.upgrade(this.#edited(plan, head))
     const counters = { fromClient: 0, toClient: 0 }
-    const count = (): void => {
-      record.bytesReceived = counters.fromClient
-      record.bytesSent = counters.toClient
-    }
+    this.#raw = counters
     this.#writer = client.writer
     this.#live = this.#waypoint.live.add({
       drain: () => undefined,
@@ -261,7 +259,6 @@ class Flow {
       recheck: () => this.#recheck(),
     })
     joinRaw(client, raw, counters, (error) => {
-      count()
       this.#attempt?.done(error === undefined ? { status: head.status } : {}, true)
       if (error === undefined) this.#finish()
       else this.#fail(error, error.source === 'downstream' ? 'DC' : 'UC')
@@ -320,21 +317,10 @@ class Flow {
     this.#live?.[Symbol.dispose]()
     this.#retries[Symbol.dispose]()
     const record = this.#record
-    record.bytesReceived += this.#body.received
+    record.bytesReceived = this.#raw?.fromClient ?? this.#body.received
+    record.bytesSent = this.#raw?.toClient ?? record.bytesSent
     this.#body.stop()
     record.endMs = this.#waypoint.clock.monotonicMs()
     this.#waypoint.recorder.ended(record)
   }
-}
-
-function withRequestId(head: RequestHead, newId: () => string): RequestHead {
-  if (headerOf(head.headers, 'x-request-id') !== undefined) return head
-  return { ...head, headers: [...head.headers, ['x-request-id', newId()]] }
-}
-
-/** Traffic by a pod's own address: no routes, the pod is the backend. */
-const DIRECT_ROUTE = plainRoute('default', { service: '', port: 0, subset: undefined })
-
-function plainPlan(head: RequestHead, route: ProxyPlan['route']): ProxyPlan {
-  return { kind: 'proxy', route, backend: undefined, head, responseEdits: [], cors: [], mirrors: [], fault: undefined }
 }

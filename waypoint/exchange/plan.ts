@@ -9,6 +9,7 @@ import type { InjectedFault } from '../../policy/http/choose.ts'
 import { corsFor } from '../../policy/http/cors.ts'
 import { editHeaders, redirectFor, rewriteRequest } from '../../policy/http/filter.ts'
 import type { TokenBuckets } from '../../policy/http/rate-limit.ts'
+import { plainRoute } from '../config.ts'
 import type { ListenerEntry } from '../config.ts'
 import type { Client } from '../context.ts'
 import { waypointFailure } from '../errors.ts'
@@ -145,4 +146,18 @@ function refuse(route: Route | undefined, retryAfterMs: number): Plan {
 function sanitised(head: RequestHead): RequestHead {
   if (headerOf(head.headers, 'x-forwarded-client-cert') === undefined) return head
   return { ...head, headers: head.headers.filter(([name]) => !FORGEABLE.has(name)) }
+}
+
+/** The head with an ID: the client's, or a new one. */
+export function withRequestId(head: RequestHead, newId: () => string): RequestHead {
+  if (headerOf(head.headers, 'x-request-id') !== undefined) return head
+  return { ...head, headers: [...head.headers, ['x-request-id', newId()]] }
+}
+
+/** Traffic by a pod's own address: no routes, the pod is the backend. */
+const DIRECT_ROUTE = plainRoute('default', { service: '', port: 0, subset: undefined })
+
+/** The plan of such a request. */
+export function plainPlan(head: RequestHead): ProxyPlan {
+  return { kind: 'proxy', route: DIRECT_ROUTE, backend: undefined, head, responseEdits: [], cors: [], mirrors: [], fault: undefined }
 }

@@ -223,8 +223,10 @@ describe('flow', () => {
 
     it('the end of the process ends it', async () => {
       const lab = new WaypointLab({ answer: () => undefined })
-      const { exchange } = await upgraded(lab)
+      const { exchange, reader } = await upgraded(lab)
+      reader.data('abc')
       lab.context.live.close()
+      assert.equal(lab.records[0]?.bytesSent, 3)
       assert.equal(exchange.raw.writer.aborted?.code, 'DRAINED')
     })
   })
