@@ -2,7 +2,6 @@
 // not change since the last run is taken over by reference, so a run costs a look-up per pod, not an encoding.
 import { messageOf } from '../../kit/error.ts'
 import type { Cidr } from '../../model/address.ts'
-import type { Backend } from '../../model/backend.ts'
 import type { AuthorizationPolicy, EndpointSlice, MeshObject, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import type { Authorization } from '../../model/policy.ts'
@@ -27,7 +26,6 @@ export interface Translation extends RoutesTranslation, IstioTranslation {
   /** By `namespace/name`. */
   readonly policies: ReadonlyMap<string, Authorization>
   readonly networks: readonly Cidr[]
-  readonly backends: ReadonlyMap<ServiceKey, Backend>
   readonly outcomes: ReadonlyMap<AuthorizationPolicy, PolicyOutcome>
   /** Services that name a waypoint. */
   readonly bindings: ReadonlyMap<KubeService, WaypointBinding>
@@ -90,9 +88,9 @@ export class Translator {
     this.#memos = this.#next
     this.#next = new Map()
     const routes = this.#routes.translate({ world, services, waypoints })
-    const istio = this.#istio.translate({ world, services, listeners: routes.listeners })
+    const istio = this.#istio.translate({ world, services, workloads, listeners: routes.listeners })
     faults.push(...routes.faults, ...istio.faults)
-    return { ...routes, ...istio, workloads, services, policies, networks, backends: new Map(), outcomes, bindings, faults }
+    return { ...routes, ...istio, workloads, services, policies, networks, outcomes, bindings, faults }
   }
 
   #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {
