@@ -33,6 +33,7 @@ export const MAX_HTTP_LABEL_SETS = 2000
 export class HttpMetrics {
   readonly #peers = new Map<string, HttpPeers>()
   readonly #series: Series[] = []
+  readonly #flushers: (() => void)[] = []
   readonly #store: SeriesStore = {
     add: (labels) => {
       if (this.#series.length >= MAX_HTTP_LABEL_SETS) return undefined
@@ -77,9 +78,17 @@ export class HttpMetrics {
     return this.#overflow
   }
 
+  /** Registers work to do before a scrape: bringing the messages of live calls up to date. */
+  beforeScrape(flush: () => void): void {
+    this.#flushers.push(flush)
+  }
+
   /** Peers between which gRPC messages went. */
   #withMessages(): Iterable<HttpPeers> {
-    const all = (): HttpPeers[] => [...this.#peers.values(), ...(this.#overflow === undefined ? [] : [this.#overflow.peers])]
+    const all = (): HttpPeers[] => {
+      for (const flush of this.#flushers) flush()
+      return [...this.#peers.values(), ...(this.#overflow === undefined ? [] : [this.#overflow.peers])]
+    }
     return {
       [Symbol.iterator]: () =>
         all()

@@ -1,5 +1,6 @@
 // The spans of a proxy: one per request, one per try and per mirror below it. Whether a trace is recorded is decided once, by
-// whoever began it; what is not recorded costs two headers. Recorded spans go to the OpenTelemetry SDK.
+// whoever began it; what is not recorded costs two headers. Recorded spans go to the OpenTelemetry SDK, which takes 40 MiB: loaded
+// only where spans are wanted.
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, createTraceState, trace } from '@opentelemetry/api'
 import type { Attributes, HrTime, Span, Tracer } from '@opentelemetry/api'
 import { resourceFromAttributes } from '@opentelemetry/resources'
@@ -13,6 +14,8 @@ import type { HeaderField } from '../model/http.ts'
 import { childContext, newSpanId, newTraceId, traceContextIn } from './trace-context.ts'
 import type { RandomBytes, TraceContext } from './trace-context.ts'
 import { SpanQueue } from './trace-export.ts'
+import { MAX_VALUE_CHARACTERS, spanText } from './trace-span.ts'
+import type { RequestTracer, TraceSpan } from './trace-span.ts'
 
 /** What a proxy's tracing is made with. */
 export interface TracingOptions {
@@ -29,26 +32,11 @@ export interface TracingOptions {
   readonly randomBytes: RandomBytes
 }
 
-/** Something that lasts. Its methods never throw. */
-export interface TraceSpan {
-  /** For the headers of what is sent because of it. */
-  readonly context: TraceContext
-  /** Attributes are worth making. */
-  readonly isRecorded: boolean
-  /** Begins a call to another service. */
-  child(name: string, attributes: Attributes): TraceSpan
-  set(attributes: Attributes): void
-  /** Once. @param error what went wrong, in a word; undefined = nothing */
-  end(error?: string): void
-}
-
-/** Characters of an attribute's value; a path may have thousands, and thousands of spans may wait. */
-const MAX_VALUE_CHARACTERS = 256
 const MAX_ATTRIBUTES = 64
 const NS_PER_MS = 1e6
 
 /** Makes spans. */
-export class Tracing {
+export class Tracing implements RequestTracer {
   readonly #options: TracingOptions
   readonly #provider: BasicTracerProvider
   readonly #queue: SpanQueue
@@ -68,10 +56,6 @@ export class Tracing {
     this.#tracer = this.#provider.getTracer('weft')
   }
 
-  /**
-   * Begins the span of a request: a child of the span that its headers name, if they do, and then recorded if that one is.
-   * @param headers as the client sent them
-   */
   begin(name: string, headers: readonly HeaderField[]): TraceSpan {
     const { ratio, random, randomBytes, clock } = this.#options
     const parent = traceContextIn(headers)
@@ -81,18 +65,12 @@ export class Tracing {
     return new Recorded(this.#tracer, times, parent, name, SpanKind.SERVER)
   }
 
-  /** Delivers what waits, for at most this long. */
   async stop(deadlineMs: number): Promise<void> {
     const over = new AbortController()
     const delivered = this.#provider.shutdown().then(() => over.abort())
     await Promise.race([delivered, pause(this.#options.clock, deadlineMs, over.signal)])
     if (this.#queue.waiting > 0) this.#options.log.warn('spans were not delivered in time', { spans: this.#queue.waiting })
   }
-}
-
-/** A text of the client's for an attribute: cut, and a copy, so that it does not hold what it is a part of. */
-export function spanText(text: string): string {
-  return Buffer.from(text.slice(0, MAX_VALUE_CHARACTERS)).toString()
 }
 
 /** A trace that is not recorded: the decision and the trace's name go on. */

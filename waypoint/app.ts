@@ -21,6 +21,7 @@ import { TokenBuckets } from '../policy/http/rate-limit.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { AdminServers } from '../telemetry/admin-server.ts'
 import { HttpMetrics } from '../telemetry/http-metrics.ts'
+import type { RequestTracer } from '../telemetry/trace-span.ts'
 import type { DeltaClient } from '../xds/delta-client.ts'
 import { Clusters } from './clusters.ts'
 import { Configuration } from './config.ts'
@@ -33,12 +34,15 @@ import { LiveConnections } from './live.ts'
 import { allRecorders, RequestLog } from './record.ts'
 import type { WaypointSettings } from './settings.ts'
 import { waypointSource } from './source.ts'
+import { openTracing } from './tracing.ts'
 import { TunnelServer } from './tunnel.ts'
 import type { ConnectionEvents, UpstreamKey } from './upstream.ts'
 
 /** Token buckets in memory: beyond, those that were used longest ago start anew. */
 const MOST_BUCKETS = 100_000
 const DRAIN_POLL_MS = 50
+/** The last spans may take so long on the way down. */
+const SPANS_DEADLINE_MS = 2000
 const random = (): number => randomBytes(4).readUInt32LE() / 2 ** 32
 
 /** A running waypoint. */
@@ -46,7 +50,7 @@ export class Waypoint {
   readonly #settings: WaypointSettings
   readonly #log: RootLog
   readonly #clock: Clock = systemClock
-  readonly #metrics = new Registry()
+  readonly #metrics: Registry
   readonly #readiness = new Readiness()
   /** What is in force, and what it works with. */
   readonly context: WaypointContext
@@ -58,10 +62,11 @@ export class Waypoint {
   #admin: AdminServers | undefined
   #quit: () => void = () => undefined
 
-  private constructor(settings: WaypointSettings, log: RootLog) {
+  private constructor(settings: WaypointSettings, log: RootLog, metrics: Registry, tracing: RequestTracer | undefined) {
     this.#settings = settings
+    this.#metrics = metrics
     this.#log = log
-    collectDefaultMetrics({ register: this.#metrics })
+    collectDefaultMetrics({ register: metrics })
     const identity: Identity = {
       trustDomain: settings.trustDomain,
       namespace: settings.podNamespace,
@@ -69,7 +74,7 @@ export class Waypoint {
     }
     this.#certificates = makeCertificates(settings, log, this.#clock)
     this.#credentials = this.#makeCredentials(identity)
-    this.context = makeContext(settings, log, this.#clock, identity, this.#credentials, this.#metrics)
+    this.context = { ...makeContext(settings, log, this.#clock, identity, this.#credentials, metrics), tracing }
     this.#tunnels = new TunnelServer(this.context)
     const synced = this.#readiness.await('configuration from the control plane')
     const { config, live } = this.context
@@ -89,7 +94,9 @@ export class Waypoint {
    * @throws Error of a listener (EADDRINUSE)
    */
   static async start(settings: WaypointSettings, log: RootLog): Promise<Waypoint> {
-    const waypoint = new Waypoint(settings, log)
+    const metrics = new Registry()
+    const tracing = await openTracing(settings, { metrics, log, clock: systemClock, random })
+    const waypoint = new Waypoint(settings, log, metrics, tracing)
     await waypoint.#listen()
     waypoint.#source.start()
     log.info('the waypoint has started', { gateway: settings.gateway })
@@ -109,7 +116,7 @@ export class Waypoint {
 
   /** The way down: no new tunnels and requests, those under way until the grace is over. */
   async drain(): Promise<void> {
-    const { live, clusters, dialer } = this.context
+    const { live, clusters, dialer, tracing } = this.context
     const { gracePeriodMs } = this.#settings
     this.#readiness.await('draining')
     this.#door?.drain()
@@ -123,6 +130,7 @@ export class Waypoint {
     await Promise.race([dialer.close(), pause(this.#clock, DRAIN_POLL_MS)])
     this.#source.stop()
     this.#certificates.close()
+    await tracing?.stop(SPANS_DEADLINE_MS)
     this.#admin?.close()
     this.#log.info('the waypoint has ended', { forced })
   }
@@ -209,7 +217,7 @@ function makeContext(
   identity: Identity,
   credentials: CredentialStore,
   metrics: Registry,
-): WaypointContext {
+): Omit<WaypointContext, 'tracing'> {
   const ip = settings.instanceIp as IpAddress // readSettings has checked it
   const [namespace = '', name = ''] = settings.gateway.split('/')
   const config = new Configuration(clock)

@@ -9,6 +9,7 @@ import { explain } from '../policy/l4.ts'
 import type { TokenBuckets } from '../policy/http/rate-limit.ts'
 import type { RouteSource } from '../policy/http/table.ts'
 import type { AccessLog } from '../telemetry/access-log.ts'
+import type { RequestTracer } from '../telemetry/trace-span.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
 import type { Clusters } from './clusters.ts'
 import type { Configuration } from './config.ts'
@@ -36,6 +37,8 @@ export interface WaypointContext {
   readonly buckets: TokenBuckets
   readonly recorder: RequestRecorder
   readonly access: AccessLog
+  /** Undefined = no collector is named: trace headers pass as they are. */
+  readonly tracing: RequestTracer | undefined
   readonly live: LiveConnections
 }
 

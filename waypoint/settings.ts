@@ -148,6 +148,27 @@ export const SETTINGS = {
     default: 5_000,
     help: 'requests may go on so long after SIGTERM',
   },
+  otlpEndpoint: {
+    env: 'WEFT_OTLP_ENDPOINT',
+    flag: '--otlp-endpoint',
+    type: 'text',
+    default: '',
+    help: 'OpenTelemetry collector that takes spans, http://host:port; unset = no spans',
+  },
+  otlpProtocol: {
+    env: 'WEFT_OTLP_PROTOCOL',
+    flag: '--otlp-protocol',
+    type: 'text',
+    default: 'grpc',
+    help: 'what the collector speaks: grpc (often port 4317) or http (JSON, often port 4318)',
+  },
+  traceSampling: {
+    env: 'WEFT_TRACE_SAMPLING',
+    flag: '--trace-sampling',
+    type: 'text',
+    default: '1',
+    help: 'percent of the traces that begin here which are recorded; others are as their callers decided',
+  },
   isIpv6Enabled: { env: 'IPV6_ENABLED', flag: '--ipv6', type: 'switch', default: true, help: 'listen on IPv6 too' },
   adminPort: { env: 'WEFT_ADMIN_PORT', flag: '--admin-port', type: 'count', default: 15_000, help: 'admin on 127.0.0.1' },
   statsPort: { env: 'WEFT_STATS_PORT', flag: '--stats-port', type: 'count', default: 15_020, help: 'metrics' },
@@ -165,5 +186,11 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   const errors: string[] = []
   if (!/^[a-z0-9.-]+\/[a-z0-9.-]+$/.test(parsed.value.gateway)) errors.push('--gateway is not NAMESPACE/NAME')
   if (parseIp(parsed.value.instanceIp) === undefined) errors.push('--instance-ip is not an IP address')
+  const { otlpEndpoint, otlpProtocol, traceSampling } = parsed.value
+  if (otlpEndpoint !== '' && !/^https?:$/.test(URL.parse(otlpEndpoint)?.protocol ?? ''))
+    errors.push('--otlp-endpoint is not http://host:port')
+  if (otlpProtocol !== 'grpc' && otlpProtocol !== 'http') errors.push('--otlp-protocol is neither grpc nor http')
+  if (!/^\d{1,3}(\.\d{1,6})?$/.test(traceSampling) || Number(traceSampling) > 100)
+    errors.push('--trace-sampling is not a number from 0 to 100')
   return errors.length === 0 ? parsed : { ok: false, errors }
 }

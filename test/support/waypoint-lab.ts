@@ -22,6 +22,7 @@ import type { Service } from '../../model/service.ts'
 import type { Workload } from '../../model/workload.ts'
 import { TokenBuckets } from '../../policy/http/rate-limit.ts'
 import { AccessLog } from '../../telemetry/access-log.ts'
+import type { RequestTracer } from '../../telemetry/trace-span.ts'
 import { Clusters } from '../../waypoint/clusters.ts'
 import { Configuration } from '../../waypoint/config.ts'
 import type { Client, Downstream, WaypointContext } from '../../waypoint/context.ts'
@@ -254,6 +255,7 @@ export interface LabOptions {
   readonly policies?: readonly Authorization[]
   readonly settings?: Partial<WaypointSettings>
   readonly random?: () => number
+  readonly tracing?: RequestTracer
   /** Answers a request; default: 200 with the pod's name. Return false to leave it open. */
   readonly answer?: (request: FakeUpstreamRequest, index: number) => void
   /** Called before each connection is made; may throw. */
@@ -298,6 +300,7 @@ export class WaypointLab {
       buckets: new TokenBuckets(100),
       recorder: { ended: (record) => void this.records.push(record) },
       access: new AccessLog(createLog({ process: 'test', levels: 'off' })),
+      tracing: options.tracing,
       live: new LiveConnections(),
     }
     config.apply({

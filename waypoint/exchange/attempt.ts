@@ -6,9 +6,11 @@ import type { MeshError } from '../../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../../model/http.ts'
 import type { SpiffeId } from '../../model/identity.ts'
 import { isGrpc } from '../../policy/http/grpc.ts'
+import type { TraceSpan } from '../../telemetry/trace-span.ts'
 import type { BalancedEndpoint, Lease, Outcome } from '../balance/endpoint.ts'
 import type { BackendCluster } from '../clusters.ts'
 import { waypointFailure } from '../errors.ts'
+import { answeredTry, endTry } from '../spans.ts'
 import type { Upstream } from '../upstream.ts'
 import type { RequestBody } from './replay.ts'
 
@@ -44,6 +46,8 @@ export interface AttemptOptions {
   /** Limit of this try in ms. */
   readonly timeoutMs: number | undefined
   readonly clock: Clock
+  /** Ended with the try. */
+  readonly span: TraceSpan | undefined
 }
 
 /** One try. */
@@ -111,10 +115,12 @@ export class Attempt {
       },
       onResponse: (response, reader) => {
         this.#hasResponse = true
+        answeredTry(this.#options.span, response.status)
         if (!this.#isOver) this.#handlers.onResponse(response, reader)
       },
       onUpgrade: (response, raw) => {
         this.#hasResponse = true
+        answeredTry(this.#options.span, response.status)
         this.#timer?.[Symbol.dispose]()
         if (!this.#isOver) this.#handlers.onUpgrade(response, raw)
       },
@@ -149,6 +155,7 @@ export class Attempt {
     this.#timer?.[Symbol.dispose]()
     this.#waiting?.[Symbol.dispose]()
     this.#options.lease.done(outcome)
+    endTry(this.#options.span, outcome)
   }
 }
 

@@ -7,12 +7,14 @@ import type { RequestHead, ResponseHead } from '../../model/http.ts'
 import type { InjectedFault } from '../../policy/http/choose.ts'
 import { grpcStatusIn, httpStatusOf, isGrpc } from '../../policy/http/grpc.ts'
 import { retryPauseMs } from '../../policy/http/retry.ts'
+import type { TraceSpan } from '../../telemetry/trace-span.ts'
 import type { BackendCluster } from '../clusters.ts'
 import { refusalFor } from '../context.ts'
 import type { Downstream, WaypointContext } from '../context.ts'
 import { waypointFailure } from '../errors.ts'
 import { openRecord } from '../record.ts'
 import type { RequestRecord } from '../record.ts'
+import { beginRequest, beginTry, endRequest, tracedHead } from '../spans.ts'
 import { Attempt } from './attempt.ts'
 import type { TryFailure } from './attempt.ts'
 import { mirrorRequest } from './mirror.ts'
@@ -43,6 +45,7 @@ class Flow {
   readonly #waypoint: WaypointContext
   readonly #head: RequestHead
   readonly #record: RequestRecord
+  readonly #span: TraceSpan | undefined
   readonly #body: RequestBody
   readonly #retries: RetryState
   readonly #tried = new Set<string>()
@@ -64,6 +67,7 @@ class Flow {
     this.#waypoint = waypoint
     this.#head = withRequestId(exchange.request, waypoint.newId)
     this.#record = openRecord(downstream.client, downstream.target.service, this.#head, waypoint.clock.monotonicMs())
+    this.#span = beginRequest(waypoint.tracing, downstream.target, this.#head)
     this.#body = new RequestBody(
       exchange.body,
       waypoint.settings.replayBytes,
@@ -125,7 +129,7 @@ class Flow {
       this.#refuse(waypointFailure('INVALID_BACKEND'))
       return
     }
-    mirrorRequest(plan.mirrors, plan.head, this.#body, this.#downstream.client, this.#waypoint)
+    mirrorRequest(plan.mirrors, plan.head, this.#body, this.#downstream.client, this.#waypoint, this.#span)
     this.#try(plan)
   }
 
@@ -155,11 +159,12 @@ class Flow {
       this.#refuse(refusal)
       return
     }
-    this.#record.tries++
+    const span = beginTry(this.#span, 'router', cluster, endpoint, this.#record.tries++)
     const { rule } = plan.route
     const timeoutMs = rule.retry?.perTryMs ?? rule.timeouts.backendRequestMs
     const { clock } = this.#waypoint
-    const options = { cluster, endpoint, lease, client: client.id, head: plan.head, body: this.#body, timeoutMs, clock }
+    const head = tracedHead(plan.head, span)
+    const options = { cluster, endpoint, lease, client: client.id, head, body: this.#body, timeoutMs, clock, span }
     this.#attempt = new Attempt(options, {
       onInform: (head) => this.#exchange.inform(head),
       onResponse: (head, body) => this.#onResponse(plan, cluster, head, body),
@@ -322,5 +327,6 @@ class Flow {
     this.#body.stop()
     record.endMs = this.#waypoint.clock.monotonicMs()
     this.#waypoint.recorder.ended(record)
+    endRequest(this.#span, record)
   }
 }

@@ -3,8 +3,10 @@
 import type { BodyWriter } from '../../http/exchange.ts'
 import type { RequestHead } from '../../model/http.ts'
 import type { Mirror } from '../../model/route.ts'
+import type { TraceSpan } from '../../telemetry/trace-span.ts'
 import type { Client, WaypointContext } from '../context.ts'
 import { refusalFor } from '../context.ts'
+import { beginTry, tracedHead } from '../spans.ts'
 import { Attempt } from './attempt.ts'
 import type { RequestBody, WholeBody } from './replay.ts'
 
@@ -19,15 +21,23 @@ export function mirrorRequest(
   body: RequestBody,
   client: Client,
   waypoint: WaypointContext,
+  trace: TraceSpan | undefined,
 ): void {
   if (mirrors.length === 0 || head.upgrade !== undefined) return
   body.whenWhole((whole) => {
     if (whole === undefined) waypoint.log.debug('a request is not mirrored: its body is too large or broke off', { path: head.path })
-    else for (const mirror of mirrors) sendCopy(mirror, head, whole, client, waypoint)
+    else for (const mirror of mirrors) sendCopy(mirror, head, whole, client, waypoint, trace)
   })
 }
 
-function sendCopy(mirror: Mirror, head: RequestHead, whole: WholeBody, client: Client, waypoint: WaypointContext): void {
+function sendCopy(
+  mirror: Mirror,
+  head: RequestHead,
+  whole: WholeBody,
+  client: Client,
+  waypoint: WaypointContext,
+  trace: TraceSpan | undefined,
+): void {
   const cluster = waypoint.clusters.get(mirror.backend)
   const choice = cluster?.balancer.choose({ hash: undefined, exclude: NONE, session: undefined })
   if (cluster === undefined || choice?.kind !== 'endpoint') return
@@ -36,6 +46,7 @@ function sendCopy(mirror: Mirror, head: RequestHead, whole: WholeBody, client: C
     lease.done({})
     return
   }
+  const span = beginTry(trace, 'mirror', cluster, endpoint, 0)
   const body = { length: whole.bytes, sendTo: (writer: BodyWriter) => writeAll(whole, writer), detach: () => undefined }
   const attempt = new Attempt(
     {
@@ -43,10 +54,11 @@ function sendCopy(mirror: Mirror, head: RequestHead, whole: WholeBody, client: C
       endpoint,
       lease,
       client: client.id,
-      head: { ...head, authority: shadowOf(head.authority) },
+      head: tracedHead({ ...head, authority: shadowOf(head.authority) }, span),
       body,
       timeoutMs: MIRROR_TIMEOUT_MS,
       clock: waypoint.clock,
+      span,
     },
     {
       onInform: () => undefined,
