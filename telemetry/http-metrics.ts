@@ -125,7 +125,7 @@ export class HttpMetrics {
 /** Who called whom: counts the gRPC messages between them, and the requests by how they went. */
 export class HttpPeers {
   readonly labels: Readonly<Record<string, string>>
-  /** Messages so far; callers add to them. */
+  /** Messages so far. */
   requestMessages = 0
   responseMessages = 0
   /** A gRPC call was made: its counters are published, also when they are 0. */
@@ -141,13 +141,19 @@ export class HttpPeers {
     this.#store = store
   }
 
+  /** Counts messages of a gRPC call, which may go on. */
+  addMessages(request: number, response: number): void {
+    this.hasMessages = true
+    this.requestMessages += request
+    this.responseMessages += response
+  }
+
   /** Counts a request that has ended. */
   record(outcome: HttpOutcome): void {
     const series = this.#seriesOf(outcome)
     series.duration.add(outcome.durationMs)
     series.requestBytes.add(outcome.requestBytes)
     series.responseBytes.add(outcome.responseBytes)
-    if (outcome.isGrpc) this.hasMessages = true
   }
 
   #seriesOf(outcome: HttpOutcome): Series {

@@ -48,6 +48,8 @@ export interface RequestRecord {
 /** Takes what has ended: counters, histograms, spans. Must not throw. */
 export interface RequestRecorder {
   ended(record: RequestRecord): void
+  /** The answer of an endpoint begins: all but the counts and the end is known. Not called for a protocol switch. */
+  answering?(record: RequestRecord): void
 }
 
 /** Opens a record. */
@@ -92,6 +94,9 @@ export function allRecorders(recorders: readonly RequestRecorder[]): RequestReco
   return {
     ended(record) {
       for (const recorder of recorders) recorder.ended(record)
+    },
+    answering(record) {
+      for (const recorder of recorders) recorder.answering?.(record)
     },
   }
 }

@@ -216,6 +216,7 @@ class Flow {
     this.#body.forget()
     record.status = head.status
     record.responseMs = this.#waypoint.clock.monotonicMs()
+    this.#waypoint.recorder.answering?.(record)
     const writer = this.#exchange.respond(this.#edited(plan, head), body.length)
     this.#writer = writer
     // Trailers are looked at on their way: a gRPC call tells there how it went.
