@@ -12,10 +12,19 @@ const CANARY_SHARE = 0.1
 const CANARY_TOLERANCE = 0.02
 const FLAKY_REQUESTS = 150
 const LATE_LIMIT_MS = 2000
+const LIMITED_REQUESTS = 200
 const MIRRORED_REQUESTS = 200
 
 /** The scenes in their order; each route is there for one scene only. */
-export const ROUTED_SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [waypoint, canary, tester, retried, cut, mirrored]
+export const ROUTED_SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [
+  waypoint,
+  canary,
+  tester,
+  retried,
+  cut,
+  limited,
+  mirrored,
+]
 
 /** The whole shop behind a waypoint, while orders are placed. */
 async function waypoint(stage: Stage): Promise<Claim[]> {
@@ -93,6 +102,20 @@ async function cut(stage: Stage): Promise<Claim[]> {
       'an injected delay of 3 s is cut by a timeout of 0.5 s',
       late?.status[504] === 20 && late.ms.p99 < LATE_LIMIT_MS && others?.status[200] === 20,
       `delayed: ${text(late)} in ${late?.ms.p50} ms; others: ${text(others)} in ${others?.ms.p50} ms`,
+    ),
+  ]
+}
+
+async function limited(stage: Stage): Promise<Claim[]> {
+  const before = await stage.orders()
+  const seen = await withRoute(stage, 'limit', () => stage.load(CLIENT, VERSION_URL, ['-n', String(LIMITED_REQUESTS)]))
+  const { 200: taken = 0, 429: refused = 0 } = seen.status
+  const orders = await stage.orders()
+  return [
+    claim(
+      'a limit of 20 requests per second and identity holds',
+      taken >= 20 && refused > 0 && taken + refused === LIMITED_REQUESTS && seen.retryAfter !== undefined,
+      `${text(seen)}, Retry-After: ${seen.retryAfter}; orders of others failed: ${orders.failed - before.failed}`,
     ),
   ]
 }

@@ -44,6 +44,9 @@ function answer(url: URL, request: IncomingMessage, response: ServerResponse): v
     case '/flaky': // every third fails
       response.writeHead((counts['/flaky'] ?? 0) % 3 === 0 ? 503 : 200).end()
       return
+    case '/broken-v2':
+      response.writeHead(VERSION === 'v2' ? 500 : 200).end()
+      return
     case '/slow':
       setTimeout(() => response.end('late'), Number(url.searchParams.get('ms')))
       return
