@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { proxyBytes } from '../../support/http1-proxy.ts'
 import { VECTORS } from '../../support/smuggling-vectors.ts'
 
-describe('http/smuggling', function () {
+describe('http/http1-server: smuggling', function () {
   this.timeout('60s')
 
   it('has at least 300 different vectors', () => {
