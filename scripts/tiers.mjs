@@ -66,7 +66,7 @@ async function runOnce(name, args) {
   }
   if (tier.needsRoot) {
     setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
-    setUpTools('test')
+    setUpTools(name === 'interop' ? 'interop' : 'test')
   }
   const scratch = mkdtempSync(join(tmpdir(), 'weft-test-'))
   try {
