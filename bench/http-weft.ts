@@ -82,6 +82,7 @@ function contextOf(options: WeftOptions): WaypointContext {
     buckets: new TokenBuckets(100),
     recorder: options.log === 'off' ? counter : allRecorders([new RequestLog(log), counter]),
     access: new AccessLog(log),
+    tcp: undefined as unknown as WaypointContext['tcp'], // as the dialler
     live: new LiveConnections(),
   }
 }
@@ -171,7 +172,7 @@ function downstreamOf({ config }: WaypointContext): Downstream {
     workload: undefined,
     source: { namespace: 'shop', app: 'client', version: 'v1' },
   }
-  return { client, target: { kind: 'service', service, port: 80, entry } }
+  return { client, target: { kind: 'service', service, port: 80, entry }, authority: '10.96.0.1:80' }
 }
 
 if (import.meta.main) main(JSON.parse(process.argv[2] ?? '{}') as WeftOptions)

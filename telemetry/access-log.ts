@@ -19,6 +19,9 @@ export interface AccessFields {
   readonly 'dst.namespace'?: string | undefined
   readonly 'dst.identity'?: string | undefined
   readonly 'dst.cluster'?: string | undefined
+  /** Only waypoints: Envoy's names, `-` = none. */
+  readonly upstream_cluster?: string
+  readonly response_flags?: string
   readonly direction: 'inbound' | 'outbound'
 }
 

@@ -35,7 +35,7 @@ export const TCP_LABELS = [
 /** One label of TCP_LABELS. */
 export type TcpLabel = (typeof TCP_LABELS)[number]
 
-/** Metric name -> help, of all metrics that ztunnel publishes. */
+/** Metric name -> help, of all metrics that ztunnel publishes; waypoints publish the first ones, of TCP, too. */
 export const METRICS = {
   istio_tcp_connections_opened_total: 'The total number of TCP connections opened',
   istio_tcp_connections_closed_total: 'The total number of TCP connections closed',

@@ -20,7 +20,9 @@ import type { Identity } from '../model/identity.ts'
 import { TokenBuckets } from '../policy/http/rate-limit.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { AdminServers } from '../telemetry/admin-server.ts'
+import { RecordBook } from '../telemetry/connection-record.ts'
 import { HttpMetrics } from '../telemetry/http-metrics.ts'
+import { TcpMetrics } from '../telemetry/metrics.ts'
 import type { RequestTracer } from '../telemetry/trace-span.ts'
 import type { DeltaClient } from '../xds/delta-client.ts'
 import { Clusters } from './clusters.ts'
@@ -221,6 +223,8 @@ function makeContext(
   const ip = settings.instanceIp as IpAddress // readSettings has checked it
   const [namespace = '', name = ''] = settings.gateway.split('/')
   const config = new Configuration(clock)
+  const access = new AccessLog(log)
+  const tcpMetrics = new TcpMetrics(metrics, ['waypoint'])
   const dialer = new Dialer({
     credentials,
     id: spiffeIdOf(identity),
@@ -252,7 +256,8 @@ function makeContext(
     dialer,
     buckets: new TokenBuckets(MOST_BUCKETS),
     recorder: allRecorders([new RequestLog(log), new RequestCounter(new HttpMetrics(metrics))]),
-    access: new AccessLog(log),
+    access,
+    tcp: { records: new RecordBook({ metrics: tcpMetrics, access, clock }), metrics: tcpMetrics },
     live: new LiveConnections(),
   }
 }

@@ -9,6 +9,8 @@ import { explain } from '../policy/l4.ts'
 import type { TokenBuckets } from '../policy/http/rate-limit.ts'
 import type { RouteSource } from '../policy/http/table.ts'
 import type { AccessLog } from '../telemetry/access-log.ts'
+import type { RecordBook } from '../telemetry/connection-record.ts'
+import type { TcpMetrics } from '../telemetry/metrics.ts'
 import type { RequestTracer } from '../telemetry/trace-span.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
 import type { Clusters } from './clusters.ts'
@@ -37,6 +39,8 @@ export interface WaypointContext {
   readonly buckets: TokenBuckets
   readonly recorder: RequestRecorder
   readonly access: AccessLog
+  /** What is carried as it is. */
+  readonly tcp: { readonly records: RecordBook; readonly metrics: TcpMetrics }
   /** Undefined = no collector is named: trace headers pass as they are. */
   readonly tracing: RequestTracer | undefined
   readonly live: LiveConnections
@@ -57,6 +61,8 @@ export interface Client {
 export interface Downstream {
   readonly client: Client
   readonly target: Target
+  /** Of the CONNECT; it was parsed. */
+  readonly authority: string
 }
 
 /**

@@ -1,8 +1,10 @@
-// What is not HTTP: choose an endpoint, authorise, dial, copy, record. Called by serve.ts for what was found to be no HTTP, and by
+// What is not HTTP: choose an endpoint, authorise, dial, copy, record as ztunnel does. Called by serve.ts for what was found to be no HTTP, and by
 // tunnel.ts, before the CONNECT is answered, for ports that say so.
 import type { Channel } from '../http/channel.ts'
 import type { MeshError } from '../kit/error.ts'
 import { formatEndpoint } from '../model/address.ts'
+import { spiffeIdOf } from '../model/identity.ts'
+import type { ConnectionFacts } from '../telemetry/connection-record.ts'
 import type { BalancedEndpoint, Lease } from './balance/endpoint.ts'
 import type { BackendCluster } from './clusters.ts'
 import { refusalFor } from './context.ts'
@@ -23,9 +25,8 @@ export interface TcpUpstream {
 
 /** Carries a channel that nothing was answered for. Never rejects. */
 export async function serveTcp(channel: Channel, downstream: Downstream, waypoint: WaypointContext): Promise<void> {
-  const startMs = waypoint.clock.monotonicMs()
   try {
-    await carryTcp(channel, await openTcp(downstream, waypoint), downstream, waypoint, startMs)
+    await carryTcp(channel, await openTcp(downstream, waypoint), downstream, waypoint)
   } catch (error) {
     refuseTcp(downstream, asMeshError(error, 'CONNECT_FAILED'), waypoint)
     channel.reset()
@@ -77,15 +78,11 @@ async function tryEndpoints(cluster: BackendCluster, client: Client, waypoint: W
 }
 
 /** Copies to the end and records it; one access line. */
-export async function carryTcp(
-  channel: Channel,
-  upstream: TcpUpstream,
-  downstream: Downstream,
-  waypoint: WaypointContext,
-  startMs: number,
-): Promise<void> {
+export async function carryTcp(channel: Channel, upstream: TcpUpstream, downstream: Downstream, waypoint: WaypointContext): Promise<void> {
   const { client } = downstream
   const counters = { fromA: 0, fromB: 0 }
+  const record = waypoint.tcp.records.open(factsOf(downstream, upstream), () => ({ request: counters.fromA, response: counters.fromB }))
+  waypoint.tcp.metrics.socketOpened('waypoint')
   let cause: MeshError | undefined
   const end = (error: MeshError): void => {
     cause ??= error
@@ -102,17 +99,13 @@ export async function carryTcp(
   const { error } = await spliceChannels(channel, upstream.channel, counters)
   upstream.lease.done({})
   upstream.cluster.tcp.open--
-  waypoint.access.ended(fieldsOf(downstream, upstream.endpoint), {
-    bytesSent: counters.fromB,
-    bytesReceived: counters.fromA,
-    durationMs: waypoint.clock.monotonicMs() - startMs,
-    error: cause ?? error,
-  })
+  waypoint.tcp.metrics.socketClosed('waypoint')
+  record.finish(cause ?? error)
 }
 
-/** Logs what was not carried. */
+/** Records what was not carried. */
 export function refuseTcp(downstream: Downstream, error: MeshError, waypoint: WaypointContext): void {
-  waypoint.access.denied(fieldsOf(downstream, undefined), error)
+  waypoint.tcp.records.open(factsOf(downstream, undefined), () => ({ request: 0, response: 0 })).finish(error)
 }
 
 /** What goes wherever the service's own endpoints are: routes are for HTTP, except that they may say where all of it goes. */
@@ -135,19 +128,25 @@ async function dial(cluster: BackendCluster, endpoint: BalancedEndpoint, client:
   }
 }
 
-function fieldsOf(
-  { client, target }: Downstream,
-  endpoint: BalancedEndpoint | undefined,
-): Parameters<WaypointContext['access']['denied']>[0] {
+/** As the destination's ztunnel would tell it, with the client that it does not see. */
+function factsOf({ client, target, authority }: Downstream, upstream: TcpUpstream | undefined): ConnectionFacts {
+  const endpoint = upstream?.endpoint
+  const isInMesh = endpoint !== undefined && endpoint.workload.protocol !== 'NONE'
   return {
-    'src.addr': formatEndpoint({ ip: client.ip, port: client.port }),
-    'src.workload': client.workload?.workloadName,
-    'src.namespace': client.identity.namespace,
-    'src.identity': client.id,
-    'dst.addr': endpoint === undefined ? undefined : formatEndpoint(endpoint.to),
-    'dst.service': target.service?.hostname,
-    'dst.workload': endpoint?.workload.workloadName,
-    'dst.namespace': endpoint?.workload.namespace,
-    direction: 'outbound',
+    direction: 'inbound',
+    reporter: 'waypoint',
+    source: {
+      address: { ip: client.ip, port: client.port },
+      workload: client.workload ?? { namespace: client.identity.namespace },
+      identity: client.id,
+    },
+    destination: {
+      address: endpoint?.to,
+      workload: endpoint?.workload,
+      identity: isInMesh ? spiffeIdOf(endpoint.workload) : undefined,
+    },
+    hboneAddress: authority,
+    cluster: upstream?.cluster.name,
+    service: target.service,
   }
 }

@@ -50,7 +50,7 @@ export class TunnelServer {
       this.#refuse(request, stream, peer, waypointFailure(target.code))
       return
     }
-    const downstream: Downstream = { client: clientOf(peer, waypoint), target }
+    const downstream: Downstream = { client: clientOf(peer, waypoint), target, authority: request.authority }
     this.#open++
     const done = (): void => {
       this.#open--
@@ -62,7 +62,6 @@ export class TunnelServer {
   /** Nothing is promised to the client before the endpoint is there. */
   async #serveTcp(stream: HboneServerStream, downstream: Downstream): Promise<void> {
     const waypoint = this.#waypoint
-    const startMs = waypoint.clock.monotonicMs()
     let upstream: TcpUpstream
     try {
       upstream = await openTcp(downstream, waypoint)
@@ -72,7 +71,7 @@ export class TunnelServer {
       refuseTcp(downstream, failure, waypoint)
       return
     }
-    await carryTcp(tunnelChannel(stream.accept()), upstream, downstream, waypoint, startMs)
+    await carryTcp(tunnelChannel(stream.accept()), upstream, downstream, waypoint)
   }
 
   #refuse(request: ConnectRequest, stream: HboneServerStream, peer: Peer, error: MeshError): void {

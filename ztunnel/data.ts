@@ -12,11 +12,11 @@ import { AccessLog } from '../telemetry/access-log.ts'
 import { makeCounter, makeGauge, TcpMetrics } from '../telemetry/metrics.ts'
 import type { DataThreadStart, Query, ToAdmin, ToData } from './channel.ts'
 import { CredentialStore } from '../identity/credentials.ts'
+import { RecordBook } from '../telemetry/connection-record.ts'
 import { PodDns } from './pod-dns.ts'
 import { EnrolledPod } from './pod.ts'
 import { DescriptorBudget } from './proxy/budget.ts'
 import type { ProxyContext } from './proxy/context.ts'
-import { RecordBook } from './proxy/record.ts'
 import { Replica } from './replica.ts'
 
 /** A data thread's state and how messages change it. */

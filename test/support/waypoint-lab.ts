@@ -297,6 +297,7 @@ export class WaypointLab {
       config,
       clusters: new Clusters({ config, network: '', ip: self.ip, clock, random, pool: { connect, idleTimeoutMs: 60_000 } }),
       dialer: undefined as unknown as Dialer,
+      tcp: undefined as unknown as WaypointContext['tcp'],
       buckets: new TokenBuckets(100),
       recorder: { ended: (record) => void this.records.push(record) },
       access: new AccessLog(createLog({ process: 'test', levels: 'off' })),
@@ -338,7 +339,11 @@ export class WaypointLab {
       workload: undefined,
       source: { namespace: 'shop', app: 'productpage', version: 'v1' },
     }
-    return { client: { ...standard, ...client }, target: target ?? { kind: 'service', service, port: 80, entry } }
+    return {
+      client: { ...standard, ...client },
+      target: target ?? { kind: 'service', service, port: 80, entry },
+      authority: '10.96.0.1:80',
+    }
   }
 
   async #connect(key: UpstreamKey, events: ConnectionEvents): Promise<HttpConnection> {

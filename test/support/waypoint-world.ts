@@ -151,6 +151,16 @@ export class WaypointWorld implements AsyncDisposable {
     })
   }
 
+  /** The first access line with this message, as soon as it is there. */
+  async line(message: string): Promise<Record<string, unknown>> {
+    for (let tries = 0; tries < 200; tries++) {
+      const found = this.lines.map((line) => JSON.parse(line)).find((line) => line.scope === 'access' && line.message === message)
+      if (found !== undefined) return found
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    throw new Error(`no access line ${message}`)
+  }
+
   /** An admin page. */
   async page(port: 'admin' | 'stats' | 'ready', path: string): Promise<Answer> {
     const response = await fetch(`http://127.0.0.1:${this.waypoint.ports[port]}${path}`)

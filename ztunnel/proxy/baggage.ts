@@ -2,7 +2,7 @@
 // only, never for decisions.
 import type { BaggageFields } from '../../hbone/baggage.ts'
 import type { Workload } from '../../model/workload.ts'
-import type { WorkloadFacts } from './record.ts'
+import type { WorkloadFacts } from '../../telemetry/connection-record.ts'
 
 const TYPES = { DEPLOYMENT: 'deployment', CRONJOB: 'cronjob', POD: 'pod', JOB: 'job' } as const
 

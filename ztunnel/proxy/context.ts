@@ -11,6 +11,7 @@ import type { Service } from '../../model/service.ts'
 import type { ServiceKey, Workload } from '../../model/workload.ts'
 import type { TcpMetrics } from '../../telemetry/metrics.ts'
 import type { CredentialStore } from '../../identity/credentials.ts'
+import type { ConnectionFacts, RecordBook } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import type { ZtunnelCode } from '../errors.ts'
 import type { ZtunnelSettings } from '../settings.ts'
@@ -19,7 +20,6 @@ import type { ConnectionTable } from './connections.ts'
 import type { MeshView } from './decide.ts'
 import type { SocketFactory } from './dial.ts'
 import type { WaypointView } from './guard.ts'
-import type { ConnectionFacts, RecordBook } from './record.ts'
 
 /** The replica of the mesh that a data thread holds. */
 export interface MeshReplica extends MeshView, WaypointView {

@@ -9,6 +9,7 @@ import { splicePlain, spliceTunnel } from '../../hbone/splice.ts'
 import { formatEndpoint } from '../../model/address.ts'
 import type { Endpoint } from '../../model/address.ts'
 import type { Workload } from '../../model/workload.ts'
+import type { ConnectionFacts, Counters } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { accept, refuse } from './accept.ts'
 import type { Accepted } from './accept.ts'
@@ -19,7 +20,6 @@ import { decideOutbound } from './decide.ts'
 import type { DirectRoute, HboneRoute, Route } from './decide.ts'
 import { Life } from './life.ts'
 import { readOriginalDst } from './original-dst.ts'
-import type { ConnectionFacts, Counters } from './record.ts'
 
 /** Proxies one captured connection to its end; never rejects. */
 export async function serveOutbound(raw: net.Socket, pod: PodContext): Promise<void> {

@@ -5,6 +5,7 @@ import { splicePlain } from '../../hbone/splice.ts'
 import type { PlainCounters } from '../../hbone/splice.ts'
 import type { PolicyConnection } from '../../model/policy.ts'
 import type { Workload } from '../../model/workload.ts'
+import type { ConnectionFacts } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { accept, refuse } from './accept.ts'
 import type { Accepted } from './accept.ts'
@@ -14,7 +15,6 @@ import { decidePlaintext, inboundService } from './decide.ts'
 import { checkPolicy, checkWay, shownSource, sourceWorkload } from './inbound.ts'
 import { judgeWay } from './guard.ts'
 import { Life } from './life.ts'
-import type { ConnectionFacts } from './record.ts'
 
 /** Proxies one plaintext connection to its end; never rejects. */
 export async function servePlaintext(raw: net.Socket, pod: PodContext): Promise<void> {

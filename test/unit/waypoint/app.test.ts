@@ -5,8 +5,9 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { codeOf } from '../../../kit/error.ts'
+import { TCP_LABELS } from '../../../telemetry/names.ts'
 import { deny, limits, REVIEWS, route } from '../../support/flow-case.ts'
-import { WaypointWorld } from '../../support/waypoint-world.ts'
+import { CLIENT_ID, WaypointWorld } from '../../support/waypoint-world.ts'
 
 describe('app', function () {
   this.timeout('20s')
@@ -112,6 +113,61 @@ describe('app', function () {
       assert.equal(Buffer.concat(chunks).toString(), '\0got 4')
     })
   }
+
+  it('counts TCP connections, and names who spoke to whom', async () => {
+    const app = net.createServer({ allowHalfOpen: true }, (socket) => socket.on('data', (data) => socket.end(`\0got ${data.length}`)))
+    await using world = await WaypointWorld.start({ app, listener: { protocol: 'TCP' } })
+    const metric = async (name: string): Promise<Record<string, string>> => {
+      const { text: all } = await world.page('stats', '/metrics')
+      const line = all.split('\n').find((each) => each.startsWith(`istio_tcp_${name}{`)) ?? ''
+      const pairs = [...line.matchAll(/(\w+)="([^"]*)"/g)].map(([, key = '', value = '']) => [key, value])
+      return { ...Object.fromEntries(pairs), value: line.split(' ').at(-1) ?? '' }
+    }
+    const stream = await world.tunnel('10.96.0.1:80')
+    assert.equal((await metric('sockets_open')).value, '1')
+    const answer = text(stream)
+    stream.end(Buffer.from([0, 1, 2, 3]))
+    assert.equal(await answer, '\0got 4')
+    await world.line('connection complete')
+    const closed = await metric('connections_closed_total')
+    assert.deepEqual(Object.keys(closed), [...TCP_LABELS, 'value'])
+    const { reporter, source_principal, source_workload_namespace, destination_principal, destination_service_name, value } = closed
+    assert.deepEqual(
+      { reporter, source_principal, source_workload_namespace, destination_principal, destination_service_name, value },
+      {
+        reporter: 'waypoint',
+        source_principal: CLIENT_ID,
+        source_workload_namespace: 'shop',
+        destination_principal: 'spiffe://cluster.local/ns/shop/sa/reviews-1',
+        destination_service_name: 'reviews',
+        value: '1',
+      },
+    )
+    for (const [name, want] of [
+      ['connections_opened_total', '1'],
+      ['received_bytes_total', '4'],
+      ['sent_bytes_total', '6'],
+      ['sockets_open', '0'],
+    ] as const)
+      assert.equal((await metric(name)).value, want, name)
+    const line = await world.line('connection complete')
+    assert.deepEqual(
+      [line['src.identity'], line['dst.service'], line['dst.workload'], line['dst.hbone_addr'], line.bytes_recv, line.bytes_sent],
+      [CLIENT_ID, 'reviews.shop.svc.cluster.local', 'reviews-1', '10.96.0.1:80', 4, 6],
+    )
+    assert.deepEqual([line.upstream_cluster, line.response_flags], ['inbound-vip|80|http|reviews.shop.svc.cluster.local', '-'])
+  })
+
+  it('counts TCP connections that found no endpoint', async () => {
+    const app = net.createServer()
+    await using world = await WaypointWorld.start({ app, listener: { protocol: 'TCP' } })
+    world.waypoint.context.config.apply({ workloads: { upserts: [], removes: ['Kubernetes//Pod/shop/reviews-1'] } })
+    await assert.rejects(world.tunnel('10.96.0.1:80'), (error) => codeOf(error) === 'CONNECT_REFUSED')
+    const { text: metrics } = await world.page('stats', '/metrics')
+    assert.match(metrics, /istio_tcp_connections_failed_total\{reporter="waypoint",[^}]*response_flags="UH"[^}]*\} 1/)
+    const line = await world.line('connection complete')
+    assert.deepEqual([line.code, line.response_flags, line['dst.service']], ['NO_HEALTHY_UPSTREAM', 'UH', 'reviews.shop.svc.cluster.local'])
+  })
 
   it('a server that speaks first is heard on a port of unknown protocol', async () => {
     const app = net.createServer((socket) => socket.write('220 hello'))

@@ -1,16 +1,16 @@
 // One record: labels in Istio's order, bytes reversed at the source, one line, finished once.
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
-import type { Clock } from '../../../../kit/clock.ts'
-import { createLog } from '../../../../kit/log.ts'
-import type { IpAddress } from '../../../../model/address.ts'
-import type { SpiffeId } from '../../../../model/identity.ts'
-import { AccessLog } from '../../../../telemetry/access-log.ts'
-import { MAX_LABEL_SETS, TcpMetrics } from '../../../../telemetry/metrics.ts'
-import { TCP_LABELS } from '../../../../telemetry/names.ts'
-import { ztunnelFailure } from '../../../../ztunnel/errors.ts'
-import { RecordBook } from '../../../../ztunnel/proxy/record.ts'
-import type { ConnectionFacts } from '../../../../ztunnel/proxy/record.ts'
+import type { Clock } from '../../../kit/clock.ts'
+import { createLog } from '../../../kit/log.ts'
+import type { IpAddress } from '../../../model/address.ts'
+import type { SpiffeId } from '../../../model/identity.ts'
+import { AccessLog } from '../../../telemetry/access-log.ts'
+import { MAX_LABEL_SETS, TcpMetrics } from '../../../telemetry/metrics.ts'
+import { TCP_LABELS } from '../../../telemetry/names.ts'
+import { ztunnelFailure } from '../../../ztunnel/errors.ts'
+import { RecordBook } from '../../../telemetry/connection-record.ts'
+import type { ConnectionFacts } from '../../../telemetry/connection-record.ts'
 
 const FACTS: ConnectionFacts = {
   direction: 'outbound',

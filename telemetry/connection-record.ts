@@ -1,14 +1,15 @@
-// The record of one connection: its metric handles, byte counts and the one access line. Opened when the route is decided,
-// finished exactly once by the function that opened it. Follows istio/ztunnel:src/proxy/metrics.rs ConnectionResult.
-import type { Clock } from '../../kit/clock.ts'
-import { MeshError } from '../../kit/error.ts'
-import { formatEndpoint } from '../../model/address.ts'
-import type { Endpoint } from '../../model/address.ts'
-import type { SpiffeId } from '../../model/identity.ts'
-import type { Service } from '../../model/service.ts'
-import type { Workload } from '../../model/workload.ts'
-import type { AccessFields, AccessLog } from '../../telemetry/access-log.ts'
-import type { TcpHandle, TcpLabels, TcpMetrics } from '../../telemetry/metrics.ts'
+// The record of one TCP connection through ztunnel or a waypoint: its metric handles, byte counts and the one access line. Opened
+// when the route is decided, finished exactly once by the function that opened it. Follows istio/ztunnel:src/proxy/metrics.rs
+// ConnectionResult.
+import type { Clock } from '../kit/clock.ts'
+import { MeshError } from '../kit/error.ts'
+import { formatEndpoint } from '../model/address.ts'
+import type { Endpoint } from '../model/address.ts'
+import type { SpiffeId } from '../model/identity.ts'
+import type { Service } from '../model/service.ts'
+import type { Workload } from '../model/workload.ts'
+import type { AccessFields, AccessLog } from './access-log.ts'
+import type { TcpHandle, TcpLabels, TcpMetrics } from './metrics.ts'
 
 /** What is known of one end. */
 export interface End {
@@ -26,12 +27,16 @@ export type WorkloadFacts = Partial<
 /** What a record is opened with. */
 export interface ConnectionFacts {
   readonly direction: 'inbound' | 'outbound'
+  /** Absent = ztunnel's: `source` of what is outbound, `destination` of what is inbound. */
+  readonly reporter?: 'waypoint'
   readonly source: End
   readonly destination: End
   /** Who is behind the source, when that is the destination's own waypoint and it says so. */
   readonly client?: SpiffeId | undefined
   /** The CONNECT authority. */
   readonly hboneAddress: string | undefined
+  /** Only a waypoint has clusters. */
+  readonly cluster?: string | undefined
   readonly service: Pick<Service, 'name' | 'namespace' | 'hostname'> | undefined
 }
 
@@ -134,16 +139,21 @@ export class ConnectionRecord {
     this.flush()
     const endedMs = this.#parts.finished()
     this.#handle.closed++
-    if (error instanceof MeshError && error.row.flag !== undefined)
-      this.#parts.metrics.handle({ ...this.#labels, response_flags: error.row.flag }).failed++
-    const isOutbound = this.#parts.facts.direction === 'outbound'
+    const { facts, metrics, access } = this.#parts
+    const flag = error instanceof MeshError ? error.row.flag : undefined
+    if (flag !== undefined) metrics.handle({ ...this.#labels, response_flags: flag }).failed++
+    const isOutbound = facts.direction === 'outbound'
     const { request, response } = this.#counted
-    this.#parts.access.ended(accessFields(this.#parts.facts), {
-      bytesSent: isOutbound ? request : response,
-      bytesReceived: isOutbound ? response : request,
-      durationMs: endedMs - this.#parts.startedMs,
-      error,
-    })
+    const flags = facts.reporter === 'waypoint' ? { response_flags: flag ?? '-' } : {}
+    access.ended(
+      { ...accessFields(facts), ...flags },
+      {
+        bytesSent: isOutbound ? request : response,
+        bytesReceived: isOutbound ? response : request,
+        durationMs: endedMs - this.#parts.startedMs,
+        error,
+      },
+    )
   }
 }
 
@@ -164,6 +174,7 @@ export function accessFields(facts: ConnectionFacts): AccessFields {
     'dst.namespace': present(destination.workload?.namespace),
     'dst.identity': destination.identity,
     'dst.cluster': present(destination.workload?.clusterId),
+    ...(facts.reporter === 'waypoint' ? { upstream_cluster: facts.cluster ?? '-' } : {}),
     direction: facts.direction,
   }
 }
@@ -171,9 +182,10 @@ export function accessFields(facts: ConnectionFacts): AccessFields {
 /** The metric labels of a connection. */
 export function labelsOf(facts: ConnectionFacts): TcpLabels {
   const { source, destination, service } = facts
-  const isMutual = source.identity !== undefined && destination.identity !== undefined
+  // A waypoint reports how it was spoken to, as Envoy does: also when no endpoint was found, or one outside the mesh.
+  const isMutual = source.identity !== undefined && (facts.reporter === 'waypoint' || destination.identity !== undefined)
   return {
-    reporter: facts.direction === 'outbound' ? 'source' : 'destination',
+    reporter: facts.reporter ?? (facts.direction === 'outbound' ? 'source' : 'destination'),
     source_workload: source.workload?.workloadName,
     source_canonical_service: source.workload?.canonicalName,
     source_canonical_revision: source.workload?.canonicalRevision,
