@@ -168,7 +168,7 @@ describe('a waypoint', function () {
 
   it('gives callers of another namespace the routes of their own', async () => {
     const [owner, guest] = await Promise.all([stage.get(stage.client, 'consumed'), stage.get(stage.guest, `consumed.${SPACE}`)])
-    assert.deepEqual([owner.headers['x-route'], guest.headers['x-route']], ['owner', 'guest'])
+    assert.deepEqual([owner.status, guest.status, owner.headers['x-route'], guest.headers['x-route']], [200, 200, 'owner', 'guest'])
   })
 
   it('answers 404 when no rule matches, and 500 for the share of a backend that is not there', async () => {
