@@ -146,7 +146,11 @@ export class UpstreamPool {
     const most = this.#options.limits.maxRequestsPerConnection
     for (const pooled of entry.connections) {
       const { connection } = pooled
-      if (connection === undefined || !connection.canRequest) continue
+      if (connection === undefined) continue
+      if (!connection.canRequest) {
+        if (connection.active === 0) connection.drain() // the peer allows no stream: kept, there would be one more for each request
+        continue
+      }
       const isUsedUp = most !== undefined && connection.requests >= most
       if (isUsedUp) {
         connection.drain()
@@ -197,10 +201,15 @@ export class UpstreamPool {
       const events = { onIdle: () => this.#serve(entry), onClosed: closed }
       const connection = await connect(entry.key, events, giveUp.signal)
       entry.dials--
-      if (isOver) return this.#dialFor(entry)
-      pooled.connection = connection
-      entry.connections.add(pooled)
-      if (this.#onEmpty !== undefined && entry.waiters.size === 0) connection.drain()
+      if (!isOver) {
+        pooled.connection = connection
+        entry.connections.add(pooled)
+      }
+      if (!connection.canRequest) {
+        // Another dial at once would be a loop as fast as the endpoint can close.
+        connection.drain()
+        this.#failWaiters(entry, waypointFailure('CONNECT_FAILED', { to: formatEndpoint(entry.key.endpoint.to), reason: 'ended at once' }))
+      } else if (this.#onEmpty !== undefined && entry.waiters.size === 0) connection.drain()
       else this.#serve(entry)
     } catch (error) {
       entry.dials--

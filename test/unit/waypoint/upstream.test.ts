@@ -25,6 +25,8 @@ class FakeConnection {
   requests = 0
   isOpen = true
   isDraining = false
+  /** The peer allows no more requests. */
+  isFull = false
   readonly key: UpstreamKey
   readonly #events: ConnectionEvents
 
@@ -34,7 +36,7 @@ class FakeConnection {
   }
 
   get canRequest(): boolean {
-    return this.isOpen && !this.isDraining && (this.key.version === 'HTTP/2' || this.active === 0)
+    return this.isOpen && !this.isDraining && !this.isFull && (this.key.version === 'HTTP/2' || this.active === 0)
   }
 
   use(): void {
@@ -72,7 +74,14 @@ interface Bench {
   ask(key: UpstreamKey, name: string): Disposable
 }
 
-function bench(limits: Partial<ConnectionLimits> = {}, options: { pending?: number; dial?: () => Promise<void> } = {}): Bench {
+interface BenchOptions {
+  readonly pending?: number
+  readonly dial?: () => Promise<void>
+  /** What an endpoint does to a connection at once. */
+  readonly greet?: (connection: FakeConnection) => void
+}
+
+function bench(limits: Partial<ConnectionLimits> = {}, options: BenchOptions = {}): Bench {
   const clock = new FakeClock()
   const made: FakeConnection[] = []
   const events: string[] = []
@@ -90,6 +99,7 @@ function bench(limits: Partial<ConnectionLimits> = {}, options: { pending?: numb
       await options.dial?.()
       const connection = new FakeConnection(key, toPool)
       made.push(connection)
+      options.greet?.(connection)
       return connection as unknown as HttpConnection
     },
   })
@@ -209,6 +219,32 @@ describe('upstream', () => {
       await settle()
       assert.deepEqual([events, pool.size], [['one CONNECT_FAILED', 'two CONNECT_FAILED'], 0], version)
     }
+  })
+
+  for (const [name, greet] of [
+    ['closed', (connection) => connection.close()],
+    ['ended', (connection) => Object.assign(connection, { isDraining: true })],
+    ['given no streams', (connection) => Object.assign(connection, { isFull: true })],
+  ] as readonly (readonly [string, (connection: FakeConnection) => void])[])
+    it(`a connection that is ${name} at once fails one request and is not dialled again and again`, async () => {
+      const { made, events, ask, pool } = bench({}, { greet })
+      ask(keyOf('a'), 'one')
+      await settle()
+      assert.deepEqual([events, made.length, pool.size], [['one CONNECT_FAILED'], 1, 0])
+    })
+
+  it('HTTP/2: a connection without streams that allows none is closed, not kept beside a new one', async () => {
+    const { made, events, ask, pool } = bench()
+    const key = keyOf('a', { version: 'HTTP/2' })
+    ask(key, 'one')
+    await settle()
+    const [first] = made
+    assert.ok(first !== undefined)
+    first.isFull = true
+    first.free()
+    ask(key, 'two')
+    await settle()
+    assert.deepEqual([events, made.length, pool.size, first.isOpen], [['one on 0', 'two on 1'], 2, 1, false])
   })
 
   it('maxRequestsPerConnection: it is closed after so many', async () => {
