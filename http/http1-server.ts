@@ -54,7 +54,10 @@ class Http1Server implements HttpServerConnection, ChannelSink, InboundOwner, Ex
 
   drain(): void {
     this.#isLast = true
-    if (this.#exchange === undefined && !this.#inbound.hasBytes) this.#finish()
+    if (this.#exchange !== undefined || this.#inbound.hasBytes) return
+    // A request may be on its way: it gets its answer, and is told that it was the last.
+    this.#endTimer?.[Symbol.dispose]()
+    this.#endTimer = this.#options.clock.after(this.#options.limits.drainMs, () => this.#finish())
   }
 
   close(): void {

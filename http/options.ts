@@ -46,7 +46,10 @@ export interface HttpServerOptions {
 
 /** A connection that is being served. */
 export interface HttpServerConnection {
-  /** Takes no request beyond those under way, tells the client so, and closes after the last of them. */
+  /**
+   * Takes no request beyond those under way and those that the client has sent before it could know, tells the client so, and
+   * closes after the last of them; an idle connection after `drainMs`.
+   */
   drain(): void
   /** Closes at once; requests under way break off. */
   close(): void

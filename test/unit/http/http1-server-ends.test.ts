@@ -10,13 +10,30 @@ const OK = { status: 200, headers: [] }
 
 describe('http/http1-server: ends', () => {
   describe('drain', () => {
-    it('closes an idle connection', async () => {
-      const { raw, connection, closed } = serveRaw()
+    it('closes an idle connection when nothing more can be on its way', async () => {
+      const clock = new FakeClock()
+      const { raw, connection, closed } = serveRaw((exchange) => exchange.respond(OK, 0), clock)
       connection.drain()
+      await clock.advance(QUICK_LIMITS.drainMs - 1)
+      assert.equal(raw.isEnded, false)
+      await clock.advance(1)
       await settle()
       assert.equal(raw.isEnded, true)
       await raw.end()
-      assert.deepEqual(closed, ['-'])
+      assert.deepEqual([closed, clock.pending], [['-'], 0])
+    })
+
+    it('answers a request that was on its way', async () => {
+      const clock = new FakeClock()
+      const { raw, connection, closed } = serveRaw((exchange) => exchange.respond(OK, 0), clock)
+      connection.drain()
+      await clock.advance(QUICK_LIMITS.drainMs - 1)
+      await raw.send(GET)
+      assert.equal(raw.text, 'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+      await settle()
+      assert.equal(raw.isEnded, true)
+      await raw.end()
+      assert.deepEqual([closed, clock.pending], [['-'], 0])
     })
 
     it('lets the request under way end and says so', async () => {
