@@ -1,0 +1,164 @@
+// A mesh as the conformance suite wants to find it: the mesh manifests' namespaces, enrolled and behind waypoints, and the
+// echo pods, from which requests are sent by the client program of their image.
+import type { MeshObject } from '../../model/object.ts'
+import { kindOf } from '../../objects/kinds.ts'
+import { clientArgs, type EchoAnswer, faultOf, type MeshCase, parseAnswers } from './conformance-answers.ts'
+import { type MeshTest, V2_ADDRESS } from './conformance-mesh-cases.ts'
+import { buildEcho, manifest, suiteDirectory } from './conformance-suite.ts'
+import { type TestMesh, type TestPod, testMesh } from './mesh.ts'
+
+const SPACE = 'gateway-conformance-mesh'
+const CONSUMER = 'gateway-conformance-mesh-consumer'
+const WAYPOINT = 'waypoint'
+/** What the suite is told by --namespace-labels. */
+const LABELS = { 'istio.io/dataplane-mode': 'ambient', 'istio.io/use-waypoint': WAYPOINT }
+/** The suite wants 3 answers in a row; by 3 a route that does nothing passes now and then. */
+const IN_A_ROW = 20
+const CONVERGENCE_MS = 15_000
+
+interface RouteStatus {
+  readonly parents?: readonly { readonly conditions?: readonly Condition[] }[]
+}
+interface Condition {
+  readonly type: string
+  readonly status: string
+  readonly observedGeneration?: number
+}
+
+/** The mesh with the base of the suite, ready. */
+export class ConformanceStage implements AsyncDisposable {
+  readonly mesh: TestMesh
+  readonly #suite: string
+  readonly #client: string
+  readonly #v1: TestPod
+  readonly #v2: TestPod
+  readonly #consumer: TestPod
+
+  private constructor(mesh: TestMesh, dirs: { suite: string; echo: string }, pods: { v1: TestPod; v2: TestPod; consumer: TestPod }) {
+    this.mesh = mesh
+    this.#suite = dirs.suite
+    this.#client = `${dirs.echo}/client`
+    this.#v1 = pods.v1
+    this.#v2 = pods.v2
+    this.#consumer = pods.consumer
+  }
+
+  static async open(): Promise<ConformanceStage> {
+    const dirs = { suite: suiteDirectory(), echo: buildEcho() }
+    const base = manifest(dirs.suite, 'mesh/manifests.yaml').map((object) => adapted(object, dirs.echo))
+    const mesh = await testMesh({ nodes: 2, objects: [...base, gateway(SPACE), gateway(CONSUMER)] })
+    try {
+      const [v1, v2, consumer] = await Promise.all(
+        [`${SPACE}/echo-v1`, `${SPACE}/echo-v2`, `${CONSUMER}/echo-v1`].map((name) => mesh.pod(name)),
+      )
+      if (v1 === undefined || v2 === undefined || consumer === undefined) throw new Error('no echo pods')
+      for (const space of [SPACE, CONSUMER]) await mesh.until(`the waypoint of ${space} is programmed`, () => isProgrammed(mesh, space))
+      return new ConformanceStage(mesh, dirs, { v1, v2, consumer })
+    } catch (error) {
+      await mesh[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.mesh[Symbol.asyncDispose]()
+  }
+
+  /** Applies a test's manifest, and waits until the status says that every route is accepted by every parent. */
+  async apply({ manifest: file }: MeshTest): Promise<void> {
+    const objects = this.#objects(file)
+    await this.mesh.apply(...objects)
+    for (const object of objects)
+      await this.mesh.until(`${object.kind} ${object.metadata.name} is accepted`, () => this.#isAccepted(object))
+  }
+
+  /** Deletes what `apply` made. */
+  async remove({ manifest: file }: MeshTest): Promise<void> {
+    for (const object of this.#objects(file))
+      await this.mesh.client.delete(pluralOf(object), object.metadata.namespace, object.metadata.name)
+  }
+
+  /** Sends a case until 20 answers of one batch are as they must be. @throws Error saying what was wrong in the last batch */
+  async expect(one: MeshCase, from: 'producer' | 'consumer' = 'producer'): Promise<void> {
+    const deadlineMs = performance.now() + CONVERGENCE_MS
+    for (;;) {
+      const fault = await this.#faultOfBatch(one, from)
+      if (fault === undefined) return
+      if (performance.now() > deadlineMs) throw new Error(fault)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+
+  /** @returns what answered a number of requests, sent at once by one client @throws Error when an answer is missing */
+  async batch(one: MeshCase, count: number, from: 'producer' | 'consumer' = 'producer'): Promise<readonly EchoAnswer[]> {
+    const host = one.host?.replace(V2_ADDRESS, this.#v2.ip)
+    const args = clientArgs({ ...one, ...(host === undefined ? {} : { host }) }, count)
+    const pod = from === 'producer' ? this.#v1 : this.#consumer
+    const { status, stdout, stderr } = await pod.exec([this.#client, ...args])
+    const answers = parseAnswers(stdout)
+    if (status !== 0 || answers.length !== count) throw new Error(`${answers.length} answers for ${count} requests\n${stdout}${stderr}`)
+    return answers
+  }
+
+  async #faultOfBatch(one: MeshCase, from: 'producer' | 'consumer'): Promise<string | undefined> {
+    try {
+      const answers = await this.batch(one, IN_A_ROW, from)
+      return answers.map((answer) => faultOf(one, answer)).find((fault) => fault !== undefined)
+    } catch (error) {
+      return String(error)
+    }
+  }
+
+  #objects(file: string | undefined): MeshObject[] {
+    return file === undefined ? [] : (manifest(this.#suite, `tests/mesh/${file}.yaml`) as unknown as MeshObject[])
+  }
+
+  #isAccepted(object: MeshObject): boolean {
+    const { namespace, name } = object.metadata
+    const found = this.mesh.mesh.store.find(pluralOf(object), namespace, name) as (MeshObject & { status?: RouteStatus }) | undefined
+    const parents = found?.status?.parents ?? []
+    const isTrue = ({ type, status, observedGeneration }: Condition): boolean =>
+      type === 'Accepted' && status === 'True' && observedGeneration === found?.metadata.generation
+    return parents.length > 0 && parents.every(({ conditions = [] }) => conditions.some(isTrue))
+  }
+}
+
+function pluralOf({ apiVersion, kind }: MeshObject): string {
+  const row = kindOf(apiVersion, kind)
+  if (row === undefined) throw new Error(`no kind ${kind} of ${apiVersion}`)
+  return row.plural
+}
+
+function isProgrammed({ mesh }: TestMesh, space: string): boolean {
+  const found = mesh.store.find('gateways', space, WAYPOINT) as { status?: { conditions?: readonly Condition[] } } | undefined
+  return found?.status?.conditions?.some(({ type, status }) => type === 'Programmed' && status === 'True') === true
+}
+
+/** A waypoint for services and pods: the suite calls pods by their addresses, too, and nobody may go round a waypoint. */
+function gateway(namespace: string): object {
+  return {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
+    metadata: { name: WAYPOINT, namespace, labels: { 'istio.io/waypoint-for': 'all' } },
+    spec: { gatewayClassName: 'istio-waypoint', listeners: [{ name: 'mesh', port: 15_008, protocol: 'HBONE' }] },
+  }
+}
+
+interface Container {
+  readonly args?: readonly string[]
+}
+
+/** Namespaces are enrolled; a container runs the program that its image would. */
+function adapted(object: Record<string, unknown>, echo: string): object {
+  const { kind, metadata } = object as { kind: string; metadata: { labels?: object } }
+  if (kind === 'Namespace') return { ...object, metadata: { ...metadata, labels: { ...metadata.labels, ...LABELS } } }
+  if (kind !== 'Deployment') return object
+  const { spec } = object as { spec: { template: { spec: { containers: readonly Container[] } } } }
+  const containers = spec.template.spec.containers.map(({ args = [], ...container }) => ({
+    ...container,
+    command: [`${echo}/server`],
+    args: args.map((arg) => arg.replace(/^(--(?:crt|key)=)\//, `$1${echo}/`)),
+  }))
+  const pod = { ...spec.template.spec, terminationGracePeriodSeconds: 1, containers }
+  return { ...object, spec: { ...spec, template: { ...spec.template, spec: pod } } }
+}
