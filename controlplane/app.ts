@@ -27,7 +27,7 @@ import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
 import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
 import { PushLoop } from './push/push-loop.ts'
-import { type ControlplaneSettings, listOf } from './settings.ts'
+import { type ControlplaneSettings, listOf, tracingOf } from './settings.ts'
 import type { ConfigSource } from './source/source.ts'
 import { type StatusReport, StatusWriter } from './status/writer.ts'
 import type { MeshNames } from './translate/mesh.ts'
@@ -145,7 +145,7 @@ function makeDeployer(
   return new Deployer({
     source,
     writer: source,
-    settings: { image: waypointImage, discoveryAddress: waypointDiscovery, clusterDomain },
+    settings: { image: waypointImage, discoveryAddress: waypointDiscovery, clusterDomain, tracing: tracingOf(settings) },
     rootsPem: () => authority.rootsPem,
     log: log.scope('deploy'),
     clock,

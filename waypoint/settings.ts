@@ -2,6 +2,7 @@
 import { parseSettings } from '../kit/settings.ts'
 import { parseIp } from '../model/address.ts'
 import type { ParsedSettings, SettingRow, Settings } from '../kit/settings.ts'
+import { isCollectorUrl, isOtlpProtocol, isPercent } from '../telemetry/trace-settings.ts'
 
 /** The table; parser, help, docs and dump come from it. */
 export const SETTINGS = {
@@ -187,10 +188,8 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   if (!/^[a-z0-9.-]+\/[a-z0-9.-]+$/.test(parsed.value.gateway)) errors.push('--gateway is not NAMESPACE/NAME')
   if (parseIp(parsed.value.instanceIp) === undefined) errors.push('--instance-ip is not an IP address')
   const { otlpEndpoint, otlpProtocol, traceSampling } = parsed.value
-  if (otlpEndpoint !== '' && !/^https?:$/.test(URL.parse(otlpEndpoint)?.protocol ?? ''))
-    errors.push('--otlp-endpoint is not http://host:port')
-  if (otlpProtocol !== 'grpc' && otlpProtocol !== 'http') errors.push('--otlp-protocol is neither grpc nor http')
-  if (!/^\d{1,3}(\.\d{1,6})?$/.test(traceSampling) || Number(traceSampling) > 100)
-    errors.push('--trace-sampling is not a number from 0 to 100')
+  if (otlpEndpoint !== '' && !isCollectorUrl(otlpEndpoint)) errors.push('--otlp-endpoint is not http://host:port')
+  if (!isOtlpProtocol(otlpProtocol)) errors.push('--otlp-protocol is neither grpc nor http')
+  if (!isPercent(traceSampling)) errors.push('--trace-sampling is not a number from 0 to 100')
   return errors.length === 0 ? parsed : { ok: false, errors }
 }

@@ -2,6 +2,7 @@
 // same objects work on the local runtime and on Kubernetes; follows istio/istio:manifests/charts/istio-control/istio-discovery/files/waypoint.yaml.
 import type { Gateway } from '../../model/gateway-api.ts'
 import type { Container, Deployment, MeshObject, ObjectMeta, PodSpec, Service, StringMap } from '../../model/object.ts'
+import type { TracingSettings } from '../../telemetry/trace-settings.ts'
 import { GATEWAY_CLASS_LABEL, GATEWAY_NAME_LABEL, WAYPOINT_PORT, waypointAccountOf } from '../waypoint-class.ts'
 
 /** What waypoints are told; the same for all of them. */
@@ -11,6 +12,8 @@ export interface DeploySettings {
   /** `host:port` of xDS and certificates, as pods reach it. */
   readonly discoveryAddress: string
   readonly clusterDomain: string
+  /** Undefined = no spans. */
+  readonly tracing: TracingSettings | undefined
 }
 
 /** ConfigMap of the mesh's roots in each namespace that has a waypoint; the name and key are Istio's. */
@@ -167,7 +170,7 @@ function containerOf(gateway: Gateway, settings: DeploySettings): Container {
   }
 }
 
-function argumentsOf(gateway: Gateway, { discoveryAddress, clusterDomain }: DeploySettings): string[] {
+function argumentsOf(gateway: Gateway, { discoveryAddress, clusterDomain, tracing }: DeploySettings): string[] {
   const { name, namespace = 'default' } = gateway.metadata
   return [
     ['--gateway', `${namespace}/${name}`],
@@ -181,5 +184,15 @@ function argumentsOf(gateway: Gateway, { discoveryAddress, clusterDomain }: Depl
     ['--instance-ip', '$(POD_IP)'],
     ['--node', '$(NODE_NAME)'],
     ['--cluster-domain', clusterDomain],
+    ...(tracing === undefined ? [] : tracingArguments(tracing)),
   ].flat()
+}
+
+/** Kubernetes and the local runtime put values in place of `$(NAME)`; a URL means what it says. */
+function tracingArguments({ endpoint, protocol, sampling }: TracingSettings): string[][] {
+  return [
+    ['--otlp-endpoint', endpoint.replaceAll('$', '$$$$')],
+    ['--otlp-protocol', protocol],
+    ['--trace-sampling', sampling],
+  ]
 }

@@ -11,7 +11,12 @@ import { FakeClock } from '../../../support/fake-clock.ts'
 import { FakeSource } from '../../../support/fake-source.ts'
 import { keptLog } from '../../../support/xds-pair.ts'
 
-const SETTINGS: DeploySettings = { image: 'weft/waypoint', discoveryAddress: '172.30.0.2:15012', clusterDomain: 'cluster.local' }
+const SETTINGS: DeploySettings = {
+  image: 'weft/waypoint',
+  discoveryAddress: '172.30.0.2:15012',
+  clusterDomain: 'cluster.local',
+  tracing: undefined,
+}
 const ROOTS = '-----BEGIN CERTIFICATE-----\n'
 
 function gateway(name = 'way', spec: object = {}, metadata: object = {}): Gateway {
@@ -76,6 +81,19 @@ describe('manifestsFor', () => {
     assert.deepEqual(container?.readinessProbe?.httpGet, { path: '/healthz/ready', port: 15_021 })
     assert.deepEqual(container?.securityContext?.capabilities, { drop: ['ALL'] })
     assert.ok((container?.securityContext?.runAsUser ?? 0) > 0)
+  })
+
+  it('tells the waypoint where spans go, and nothing of a URL is replaced', () => {
+    const tracing = { endpoint: 'http://collector.observe:4318/$(POD_IP)', protocol: 'http', sampling: '0.5' } as const
+    const deployment = manifestsFor(gateway(), { ...SETTINGS, tracing })[2] as Deployment
+    assert.deepEqual(deployment.spec?.template.spec?.containers[0]?.args?.slice(-6), [
+      '--otlp-endpoint',
+      'http://collector.observe:4318/$$(POD_IP)',
+      '--otlp-protocol',
+      'http',
+      '--trace-sampling',
+      '0.5',
+    ])
   })
 
   it('copies labels and annotations of infrastructure, but none that mean something to the mesh', () => {
@@ -154,6 +172,19 @@ describe('planFor', () => {
     const [step] = planFor(gateway(), new DeployedObjects(source), changed).steps
     assert.equal((step?.object as Deployment | undefined)?.spec?.replicas, 3)
     assert.equal(step?.do, 'replace')
+  })
+
+  it('deploys again when tracing is switched on, told otherwise, or switched off', () => {
+    const source = placed()
+    const tracing = { endpoint: 'http://collector:4318', protocol: 'http', sampling: '1' } as const
+    for (const change of [tracing, { ...tracing, sampling: '2' }, undefined]) {
+      const { steps } = planFor(gateway(), new DeployedObjects(source), { ...SETTINGS, tracing: change })
+      assert.deepEqual(
+        steps.map((step) => `${step.do} ${step.object.kind}`),
+        ['replace Deployment'],
+      )
+      for (const { object } of steps) source.apply(object)
+    }
   })
 
   it('gives a namespace the roots, and replaces stale ones', () => {
