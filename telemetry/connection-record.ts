@@ -33,6 +33,8 @@ export interface ConnectionFacts {
   readonly destination: End
   /** Who is behind the source, when that is the destination's own waypoint and it says so. */
   readonly client?: SpiffeId | undefined
+  /** The workload of that client, as its waypoint describes it: the source of the metrics. */
+  readonly clientWorkload?: WorkloadFacts | undefined
   /** The CONNECT authority. */
   readonly hboneAddress: string | undefined
   /** Only a waypoint has clusters. */
@@ -182,18 +184,19 @@ export function accessFields(facts: ConnectionFacts): AccessFields {
 /** The metric labels of a connection. */
 export function labelsOf(facts: ConnectionFacts): TcpLabels {
   const { source, destination, service } = facts
+  const from = facts.clientWorkload ?? source.workload
   // A waypoint reports how it was spoken to, as Envoy does: also when no endpoint was found, or one outside the mesh.
   const isMutual = source.identity !== undefined && (facts.reporter === 'waypoint' || destination.identity !== undefined)
   return {
     reporter: facts.reporter ?? (facts.direction === 'outbound' ? 'source' : 'destination'),
-    source_workload: source.workload?.workloadName,
-    source_canonical_service: source.workload?.canonicalName,
-    source_canonical_revision: source.workload?.canonicalRevision,
-    source_workload_namespace: source.workload?.namespace,
+    source_workload: from?.workloadName,
+    source_canonical_service: from?.canonicalName,
+    source_canonical_revision: from?.canonicalRevision,
+    source_workload_namespace: from?.namespace,
     source_principal: source.identity,
-    source_app: source.workload?.canonicalName,
-    source_version: source.workload?.canonicalRevision,
-    source_cluster: source.workload?.clusterId,
+    source_app: from?.canonicalName,
+    source_version: from?.canonicalRevision,
+    source_cluster: from?.clusterId,
     destination_service: service?.hostname,
     destination_service_namespace: service?.namespace,
     destination_service_name: service?.name,
@@ -206,8 +209,8 @@ export function labelsOf(facts: ConnectionFacts): TcpLabels {
     destination_version: destination.workload?.canonicalRevision,
     destination_cluster: destination.workload?.clusterId,
     connection_security_policy: isMutual ? 'mutual_tls' : 'unknown',
-    source_region: source.workload?.locality?.region,
-    source_zone: source.workload?.locality?.zone,
+    source_region: from?.locality?.region,
+    source_zone: from?.locality?.zone,
     destination_region: destination.workload?.locality?.region,
     destination_zone: destination.workload?.locality?.zone,
   }

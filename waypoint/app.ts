@@ -269,7 +269,9 @@ async function connectUpstream(
   events: ConnectionEvents,
   signal: AbortSignal,
 ): Promise<HttpConnection> {
-  const channel = await dialer.open(key.endpoint, key.client, signal)
+  // Requests of several connections of the client will share it: none of their ports is the one.
+  const client = key.client === undefined ? undefined : { ...key.client, port: 0 }
+  const channel = await dialer.open(key.endpoint, { client, host: key.host }, signal)
   const connect = key.version === 'HTTP/2' ? connectHttp2 : connectHttp1
   return connect(channel, { limits: HTTP_LIMITS, clock, onIdle: events.onIdle, onClosed: events.onClosed })
 }

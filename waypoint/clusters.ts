@@ -22,6 +22,8 @@ export interface BackendCluster {
   readonly name: string
   readonly ref: BackendRef
   readonly service: Service | undefined
+  /** Host of the service, when it is the service that is called; undefined = one pod, by its address. */
+  readonly host: string | undefined
   readonly appProtocol: AppProtocol
   readonly policy: TrafficPolicy
   readonly balancer: Cluster
@@ -80,7 +82,7 @@ export class Clusters {
     const port = service?.ports.find(({ targetPort }) => targetPort === to.port)
     const name = `inbound-vip|${to.port}|http|${to.ip}`
     const ref = { service: service === undefined ? name : serviceKeyOf(service), port: port?.servicePort ?? to.port, subset: undefined }
-    const cluster = this.#make(name, ref, service, DEFAULT_TRAFFIC_POLICY, workload)
+    const cluster = { ...this.#make(name, ref, service, DEFAULT_TRAFFIC_POLICY, workload), host: undefined }
     cluster.balancer.update([balanced(workload, to, true)])
     this.#direct.delete(key)
     if (known !== undefined) this.#retire(known.cluster)
@@ -137,6 +139,7 @@ export class Clusters {
       name,
       ref,
       service,
+      host: service?.hostname,
       appProtocol: service?.ports.find(({ servicePort }) => servicePort === ref.port)?.appProtocol ?? 'UNKNOWN',
       policy,
       balancer,

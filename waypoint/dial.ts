@@ -2,10 +2,14 @@
 // plaintext to an endpoint outside the mesh. Called by the pools of clusters.ts and by tcp.ts.
 import net from 'node:net'
 import tls from 'node:tls'
+import { formatBaggage } from '../hbone/baggage.ts'
 import { connectHbone } from '../hbone/client.ts'
 import type { HboneClientConnection } from '../hbone/client.ts'
+import type { ConnectRequest } from '../hbone/connect.ts'
+import { formatForwarded } from '../hbone/forwarded.ts'
 import { HbonePool } from '../hbone/pool.ts'
 import type { PoolKey } from '../hbone/pool.ts'
+import { baggageOf } from '../hbone/workload-baggage.ts'
 import type { Channel } from '../http/channel.ts'
 import { socketChannel } from '../http/socket-channel.ts'
 import type { CredentialStore } from '../identity/credentials.ts'
@@ -16,6 +20,7 @@ import type { Endpoint, IpAddress } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
 import type { SpiffeId } from '../model/identity.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
+import type { Client } from './context.ts'
 import { waypointFailure } from './errors.ts'
 import { tunnelChannel } from './tunnel-channel.ts'
 
@@ -39,6 +44,17 @@ export interface DialerOptions {
   readonly clock: Clock
 }
 
+/** What an endpoint is told about the bytes of a channel. */
+export interface Call {
+  /** Undefined = the waypoint itself. */
+  readonly client: CallClient | undefined
+  /** The service that was called; undefined = the pod, by its address. */
+  readonly host: string | undefined
+}
+
+/** A client; port 0 = the channel carries requests of several of its connections. */
+export type CallClient = Pick<Client, 'id' | 'identity' | 'ip' | 'port' | 'workload'>
+
 /** Opens channels to endpoints. */
 export class Dialer {
   readonly #options: DialerOptions
@@ -56,16 +72,15 @@ export class Dialer {
 
   /**
    * A channel to the app of an endpoint.
-   * @param client whose bytes it will carry; undefined = unknown
+   * @param call whose bytes it will carry, as the endpoint is told
    * @throws MeshError CONNECT_FAILED, CONNECT_TIMEOUT, TLS_FAILED, PEER_REFUSED, CERTIFICATE_TIMEOUT, or of hbone/ (CONNECT_REFUSED, ABORTED, …)
    */
-  async open(endpoint: BalancedEndpoint, client: SpiffeId | undefined, signal: AbortSignal): Promise<Channel> {
+  async open(endpoint: BalancedEndpoint, call: Call, signal: AbortSignal): Promise<Channel> {
     const { workload, to } = endpoint
     if (workload.protocol === 'NONE') return socketChannel(await connectPlain(to, signal))
     const { id, ip, hbonePort } = this.#options
     const key = { source: id, destinations: [spiffeIdOf(workload)], to: { ip: to.ip, port: hbonePort }, sourceIp: ip }
-    const extra = client === undefined ? {} : { extra: { [SOURCE_HEADER]: client } }
-    return tunnelChannel(await this.#pool.open(key, { authority: formatEndpoint(to), ...extra }, { signal }))
+    return tunnelChannel(await this.#pool.open(key, connectRequest(to, call), { signal }))
   }
 
   /** Connections to pods that are gone, or are others now, are used no more. */
@@ -111,6 +126,22 @@ export class Dialer {
     } finally {
       timer[Symbol.dispose]()
     }
+  }
+}
+
+/**
+ * The CONNECT to an endpoint, in the form that ztunnel sends: `forwarded` and `baggage` describe the original client, for records.
+ * Only `x-weft-source` is for decisions, and the endpoint's ztunnel believes it from the endpoint's own waypoint.
+ */
+export function connectRequest(to: Endpoint, { client, host }: Call): ConnectRequest {
+  const authority = formatEndpoint(to)
+  if (client === undefined) return { authority }
+  const { id, ip, port, identity, workload } = client
+  return {
+    authority,
+    baggage: formatBaggage(workload === undefined ? { namespace: identity.namespace } : baggageOf(workload)),
+    forwarded: formatForwarded({ for: { ip, port }, ...(host === undefined ? {} : { host }) }),
+    extra: { [SOURCE_HEADER]: id },
   }
 }
 

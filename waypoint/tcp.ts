@@ -120,7 +120,7 @@ async function dial(cluster: BackendCluster, endpoint: BalancedEndpoint, client:
   const giveUp = new AbortController()
   const timer = waypoint.clock.after(cluster.policy.limits.connectTimeoutMs, () => giveUp.abort())
   try {
-    return await waypoint.dialer.open(endpoint, client.id, giveUp.signal)
+    return await waypoint.dialer.open(endpoint, { client, host: cluster.host }, giveUp.signal)
   } catch (error) {
     throw giveUp.signal.aborted ? waypointFailure('CONNECT_TIMEOUT', { to: formatEndpoint(endpoint.to) }, error) : error
   } finally {

@@ -1,21 +1,23 @@
 // HTTP connections to the endpoints of one backend, kept for further requests. Two requests may share a connection when these are
-// equal: the endpoint (who it is, its address, in the mesh or not), the client's identity, of which the destination is told, and
-// the HTTP version.
+// equal: the endpoint (who it is, its address, in the mesh or not), the client (its identity, address and pod), of which the
+// destination is told, and the HTTP version. So no bytes of one client pod follow those of another on a connection.
 import type { HttpConnection } from '../http/options.ts'
 import type { Clock, Timer } from '../kit/clock.ts'
 import type { MeshError } from '../kit/error.ts'
 import type { ConnectionLimits } from '../model/backend.ts'
 import { formatEndpoint } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
-import type { SpiffeId } from '../model/identity.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
+import type { CallClient } from './dial.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 
 /** What makes two connections the same. */
 export interface UpstreamKey {
   readonly endpoint: BalancedEndpoint
   /** Undefined = unknown. */
-  readonly client: SpiffeId | undefined
+  readonly client: CallClient | undefined
+  /** The service that was called, if one was; the same for all keys of a pool. */
+  readonly host: string | undefined
   readonly version: 'HTTP/1.1' | 'HTTP/2'
 }
 
@@ -132,7 +134,8 @@ export class UpstreamPool {
 
   #entryOf(key: UpstreamKey): Entry {
     const { workload, to } = key.endpoint
-    const text = `${workload.uid} ${workload.protocol} ${spiffeIdOf(workload)} ${formatEndpoint(to)} ${key.version} ${key.client ?? ''}`
+    const from = key.client === undefined ? '' : `${key.client.id} ${key.client.ip} ${key.client.workload?.uid ?? ''}`
+    const text = `${workload.uid} ${workload.protocol} ${spiffeIdOf(workload)} ${formatEndpoint(to)} ${key.version} ${from}`
     let entry = this.#entries.get(text)
     if (entry === undefined) {
       entry = { text, key, connections: new Set(), waiters: new Set(), dials: 0 }

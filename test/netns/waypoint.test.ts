@@ -2,6 +2,7 @@
 // them. One Service per scene; all objects are there from the beginning.
 import assert from 'node:assert/strict'
 import type { Echo } from '../support/waypoint-app.ts'
+import { ztunnelMetrics } from '../support/ztunnel-facts.ts'
 import { appService, backend, GRPC_JS, httpRoute, SPACE, WaypointStage } from '../support/waypoint-stage.ts'
 
 const HOST = (service: string): string => `${service}.${SPACE}.svc.cluster.local`
@@ -97,6 +98,18 @@ describe('a waypoint', function () {
     assert.match(seen.headers['x-request-id'] ?? '', /^[0-9a-f-]{36}$/)
     const line = await stage.line((each) => each.path === '/first')
     assert.deepEqual([line['src.identity'], line.response_code, line['dst.service']], [idOf('client'), 200, HOST('plain')])
+    // The server's node knows the client by the waypoint's word alone.
+    await stage.mesh.until('metrics that name the client', async () => {
+      const samples = (await Promise.all([1, 2].map((node) => ztunnelMetrics(stage.mesh, node)))).flat()
+      return samples.some(
+        ({ name, labels: { reporter, source_workload, source_principal, destination_service } }) =>
+          name === 'istio_tcp_connections_opened_total' &&
+          reporter === 'destination' &&
+          source_workload === 'client' &&
+          source_principal === idOf('waypoint') &&
+          destination_service === HOST('plain'),
+      )
+    })
   })
 
   it('is reached by IPv4, IPv6 and every name of the service, on a port of unknown protocol too', async () => {

@@ -4,11 +4,11 @@ import type { BodyReader, ClientExchange, RawPair } from '../../http/exchange.ts
 import type { Clock, Timer } from '../../kit/clock.ts'
 import type { MeshError } from '../../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../../model/http.ts'
-import type { SpiffeId } from '../../model/identity.ts'
 import { isGrpc } from '../../policy/http/grpc.ts'
 import type { TraceSpan } from '../../telemetry/trace-span.ts'
 import type { BalancedEndpoint, Lease, Outcome } from '../balance/endpoint.ts'
 import type { BackendCluster } from '../clusters.ts'
+import type { CallClient } from '../dial.ts'
 import { waypointFailure } from '../errors.ts'
 import { answeredTry, endTry } from '../spans.ts'
 import type { Upstream } from '../upstream.ts'
@@ -40,7 +40,7 @@ export interface AttemptOptions {
   readonly cluster: BackendCluster
   readonly endpoint: BalancedEndpoint
   readonly lease: Lease
-  readonly client: SpiffeId
+  readonly client: CallClient
   readonly head: RequestHead
   readonly body: Pick<RequestBody, 'length' | 'sendTo' | 'detach'>
   /** Limit of this try in ms. */
@@ -73,7 +73,7 @@ export class Attempt {
     const { cluster, endpoint, client, head, timeoutMs, clock } = this.#options
     if (timeoutMs !== undefined) this.#timer = clock.after(timeoutMs, () => this.#expire())
     const waiting = cluster.pool.acquire(
-      { endpoint, client, version: versionFor(cluster, head) },
+      { endpoint, client, host: cluster.host, version: versionFor(cluster, head) },
       {
         onReady: (upstream) => this.#send(upstream),
         onFailed: (error) => this.#fail(error.code === 'UPSTREAM_OVERFLOW' ? 'overflow' : 'connect', error, false),

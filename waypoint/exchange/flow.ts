@@ -164,7 +164,7 @@ class Flow {
     const timeoutMs = rule.retry?.perTryMs ?? rule.timeouts.backendRequestMs
     const { clock } = this.#waypoint
     const head = tracedHead(plan.head, span)
-    const options = { cluster, endpoint, lease, client: client.id, head, body: this.#body, timeoutMs, clock, span }
+    const options = { cluster, endpoint, lease, client, head, body: this.#body, timeoutMs, clock, span }
     this.#attempt = new Attempt(options, {
       onInform: (head) => this.#exchange.inform(head),
       onResponse: (head, body) => this.#onResponse(plan, cluster, head, body),

@@ -53,7 +53,7 @@ function sendCopy(
       cluster,
       endpoint,
       lease,
-      client: client.id,
+      client,
       head: tracedHead({ ...head, authority: shadowOf(head.authority) }, span),
       body,
       timeoutMs: MIRROR_TIMEOUT_MS,

@@ -8,16 +8,16 @@ import { parseForwarded } from '../../hbone/forwarded.ts'
 import type { HboneServerStream } from '../../hbone/server.ts'
 import { spliceTunnel } from '../../hbone/splice.ts'
 import type { ByteCounters } from '../../hbone/splice.ts'
+import { factsOfBaggage } from '../../hbone/workload-baggage.ts'
 import type { Endpoint } from '../../model/address.ts'
 import { spiffeIdOf } from '../../model/identity.ts'
 import type { Identity, SpiffeId } from '../../model/identity.ts'
 import type { PolicyConnection } from '../../model/policy.ts'
 import type { Workload } from '../../model/workload.ts'
 import { decideWithDryRun, explain } from '../../policy/l4.ts'
-import type { ConnectionFacts } from '../../telemetry/connection-record.ts'
+import type { ConnectionFacts, WorkloadFacts } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { bareFacts } from './accept.ts'
-import { factsOfBaggage } from './baggage.ts'
 import { asMeshError, deny, ownWorkload } from './context.ts'
 import type { PodContext } from './context.ts'
 import { decideInbound, inboundService } from './decide.ts'
@@ -90,7 +90,14 @@ async function admitConnect(request: ConnectRequest, peer: Peer, pod: PodContext
   const ends = { sourceIp: peer.source.ip, destinationIp: to.ip, destinationPort: to.port }
   const policy = client === undefined ? { source: peer.identity, ...ends } : { source: client, via: peer.identity, ...ends }
   const facts = factsOf(request, workload, to, peer, forwarded?.host, pod)
-  return { to, way, policy, facts: client === undefined ? facts : { ...facts, client: spiffeIdOf(client) } }
+  if (client === undefined) return { to, way, policy, facts }
+  return { to, way, policy, facts: { ...facts, client: spiffeIdOf(client), clientWorkload: forwardedWorkload(request, client) } }
+}
+
+/** What the pod's own waypoint tells of the client's workload, for metrics; it must fit the identity that it names. */
+function forwardedWorkload(request: ConnectRequest, client: Identity): WorkloadFacts {
+  const told = factsOfBaggage(parseBaggage(request.baggage ?? ''))
+  return told.namespace === client.namespace ? told : { namespace: client.namespace }
 }
 
 /**

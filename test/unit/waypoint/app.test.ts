@@ -19,7 +19,11 @@ describe('app', function () {
     const seen = JSON.parse(answer.text) as { url: string; body: string; headers: Record<string, string> }
     assert.deepEqual([seen.url, seen.body], ['/b?c=d', 'hello'])
     assert.match(seen.headers['x-request-id'] ?? '', /^[0-9a-f-]{36}$/)
-    assert.equal(world.connects[0]?.extra?.['x-weft-source'], 'spiffe://cluster.local/ns/shop/sa/client')
+    const connect = world.connects[0]
+    assert.deepEqual(
+      [connect?.extra?.['x-weft-source'], connect?.forwarded, connect?.baggage],
+      [CLIENT_ID, 'for="127.0.0.1";host=reviews.shop.svc.cluster.local', 'k8s.namespace.name=shop'],
+    )
     const line = world.lines.find((text) => text.includes('request complete')) ?? assert.fail(world.lines.join(''))
     const fields = JSON.parse(line) as Record<string, unknown>
     assert.deepEqual(

@@ -11,12 +11,18 @@ import { FakeClock, settle } from '../../support/fake-clock.ts'
 import { ip } from '../../support/mesh-values.ts'
 import { podOf } from '../../support/waypoint-lab.ts'
 
-const CLIENT = 'spiffe://cluster.local/ns/shop/sa/a' as SpiffeId
+const CLIENT: NonNullable<UpstreamKey['client']> = {
+  id: 'spiffe://cluster.local/ns/shop/sa/a' as SpiffeId,
+  identity: { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'a' },
+  ip: ip('10.0.2.1'),
+  port: 40_000,
+  workload: undefined,
+}
 
 function keyOf(pod: string, change: Partial<UpstreamKey> = {}, workload: Partial<Workload> = {}): UpstreamKey {
   const to = { ip: ip(`10.0.1.${pod.length}`), port: 8080 }
   const endpoint = { uid: pod, to, workload: podOf(pod, to.ip, [], workload), weight: 1, isReady: true, isTerminating: false }
-  return { endpoint, client: CLIENT, version: 'HTTP/1.1', ...change }
+  return { endpoint, client: CLIENT, host: undefined, version: 'HTTP/1.1', ...change }
 }
 
 /** A connection whose requests a test ends. */
@@ -136,7 +142,10 @@ describe('upstream', () => {
 
   for (const [name, other] of [
     ['another endpoint', keyOf('bb')],
-    ['another client', keyOf('a', { client: undefined })],
+    ['no client', keyOf('a', { client: undefined })],
+    ['another client', keyOf('a', { client: { ...CLIENT, id: 'spiffe://cluster.local/ns/shop/sa/b' as SpiffeId } })],
+    ['another pod of the client', keyOf('a', { client: { ...CLIENT, ip: ip('10.0.2.2') } })],
+    ['another pod with the same address', keyOf('a', { client: { ...CLIENT, workload: podOf('c', '10.0.2.1', []) } })],
     ['another version', keyOf('a', { version: 'HTTP/2' })],
     ['plaintext', keyOf('a', {}, { protocol: 'NONE' })],
     ['another pod of the same address', keyOf('a', {}, { uid: 'other' })],

@@ -1,8 +1,8 @@
 // A workload as it is told to the other end (CONNECT header `baggage`), and as the other end told it: for metrics and logs
 // only, never for decisions.
-import type { BaggageFields } from '../../hbone/baggage.ts'
-import type { Workload } from '../../model/workload.ts'
-import type { WorkloadFacts } from '../../telemetry/connection-record.ts'
+import type { BaggageFields } from './baggage.ts'
+import type { Workload } from '../model/workload.ts'
+import type { WorkloadFacts } from '../telemetry/connection-record.ts'
 
 const TYPES = { DEPLOYMENT: 'deployment', CRONJOB: 'cronjob', POD: 'pod', JOB: 'job' } as const
 
