@@ -28,6 +28,8 @@ export interface ClaimVerdict {
   readonly conflict: string | undefined
   /** Nothing of it is in force here. */
   readonly isRefused: boolean
+  /** None of it is about this port. */
+  readonly isEmpty: boolean
   /** Names of routes that its faults could not be laid over. */
   readonly missed: readonly string[]
 }
@@ -68,9 +70,9 @@ export function compose(base: Listener, claims: readonly Claim[], context: Compo
   const isSame = routes === base.routes && [...consumerRoutes].every(([key, value]) => base.consumerRoutes.get(key) === value)
   if (isSame) return { listener: base, verdicts }
   const listener = { ...base, routes, consumerRoutes }
-  if (encodeListener(listener).length <= MESSAGE_LIMIT_BYTES) return { listener, verdicts }
+  if (isReadable(listener)) return { listener, verdicts }
   // A listener that proxies do not read would take the service away from everybody.
-  for (const { parsed } of claims) verdicts.set(parsed, { notes: [], conflict: TOO_MUCH, isRefused: true, missed: [] })
+  for (const { parsed } of claims) verdicts.set(parsed, { notes: [], conflict: TOO_MUCH, isRefused: true, isEmpty: false, missed: [] })
   return { listener: base, verdicts }
 }
 
@@ -115,7 +117,7 @@ class Table {
       const { routes, notes, problem } = routesOf(parsed, { ...this.#context, namespace: parsed.namespace, port: this.#base.port })
       const isFull = routes.length > limit.routes || JSON.stringify(parsed.spec.http ?? []).length > limit.bytes
       if (problem !== undefined || isFull) this.#refuse(parsed, problem ?? TOO_MUCH, notes)
-      else this.#verdicts.set(parsed, { notes, conflict: undefined, isRefused: false, missed: [] })
+      else this.#verdicts.set(parsed, { notes, conflict: undefined, isRefused: false, isEmpty: routes.length === 0, missed: [] })
       if (routes.length > 0 && !isFull) winner = { parsed, routes }
     }
     return winner?.routes
@@ -133,7 +135,13 @@ class Table {
       return under
     }
     const { missed } = made
-    this.#verdicts.set(first, { notes: faults?.notes ?? [], conflict: undefined, isRefused: false, missed })
+    this.#verdicts.set(first, {
+      notes: faults?.notes ?? [],
+      conflict: undefined,
+      isRefused: false,
+      isEmpty: faults?.entries.length === 0,
+      missed,
+    })
     return isUnchanged(made.routes, base) ? under : made.routes
   }
 
@@ -157,7 +165,7 @@ class Table {
   }
 
   #refuse(parsed: ParsedVirtualService, conflict: string, notes: readonly EntryNotes[] = []): void {
-    this.#verdicts.set(parsed, { notes, conflict, isRefused: true, missed: [] })
+    this.#verdicts.set(parsed, { notes, conflict, isRefused: true, isEmpty: false, missed: [] })
   }
 }
 
@@ -166,6 +174,14 @@ type Limit = typeof PRODUCER_LIMIT
 const SELF_FIELDS = ['name', 'match', 'fault', 'route'] as const
 const HTTP_ROUTES_FIRST = 'an HTTPRoute or GRPCRoute has the port, which comes first: only faults may be added to its routes'
 const TOO_MUCH = 'it is larger than the room that VirtualServices have here'
+
+function isReadable(listener: Listener): boolean {
+  try {
+    return encodeListener(listener).length <= MESSAGE_LIMIT_BYTES
+  } catch {
+    return false // a number beyond its wire type, of the service itself: the publisher says so
+  }
+}
 
 function isUnchanged(routes: readonly Route[], before: readonly Route[]): boolean {
   return routes.length === before.length && routes.every((route, i) => route === before[i])

@@ -4,11 +4,11 @@ import type { Backend, TrafficPolicy } from '../../../model/backend.ts'
 import type { DestinationRule, DestinationRuleSpec, IstioTrafficPolicy } from '../../../model/istio-networking.ts'
 import type { StringMap } from '../../../model/object.ts'
 import { destinationRuleSpec } from '../../../objects/schema/destination-rule.ts'
-import { formatFault } from '../../../objects/schema/validate.ts'
 import { decodeBackend, encodeBackend } from '../../../xds/resource/backend.ts'
 import { joined } from '../gateway/finding.ts'
 import { type MeshNames, namespaceOf, type Note } from '../mesh.ts'
 import { fullHost } from './hosts.ts'
+import { readSpec } from './read-spec.ts'
 import { trafficPolicyOf } from './traffic-policy.ts'
 
 /** Endpoints by the labels of their pods. */
@@ -47,10 +47,10 @@ export function parseDestinationRule(object: DestinationRule, names: MeshNames):
   const note: Note = (field, message) => {
     ignored.push(`${field}: ${message}`)
   }
-  const spec = readSpec(object)
-  const rule = typeof spec === 'string' ? undefined : spec
+  const spec = readSpec<DestinationRuleSpec>(destinationRuleSpec, object)
+  const rule = 'problem' in spec ? undefined : spec
   const policies = policiesOf(rule ?? { host: '' }, note)
-  const problem = rule === undefined ? String(spec) : (selectorProblem(rule) ?? readbackProblem(policies))
+  const problem = 'problem' in spec ? spec.problem : (selectorProblem(spec) ?? readbackProblem(policies))
   const hosts = rule === undefined ? [] : [fullHost(rule.host, namespace, names)]
   return { ...head, hosts, exportTo: rule?.exportTo, problem, ignored, ...policies }
 }
@@ -104,15 +104,5 @@ function readbackProblem({ policy, ports, subsets }: Policies): string | undefin
     return read.ok ? undefined : `no proxy could read it: ${joined(read.errors)}`
   } catch (error) {
     return messageOf(error) // a number beyond its wire type
-  }
-}
-
-function readSpec(object: DestinationRule): DestinationRuleSpec | string {
-  try {
-    const parsed = destinationRuleSpec.safeParse(object.spec ?? {})
-    if (parsed.success) return parsed.data as DestinationRuleSpec // the schema's shape
-    return joined(parsed.error.issues.map(({ path, message }) => formatFault({ path: ['spec', ...path.map(String)], message })))
-  } catch (error) {
-    return messageOf(error)
   }
 }

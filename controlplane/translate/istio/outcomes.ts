@@ -52,6 +52,12 @@ export function virtualServiceFinding(
   const broken = new Set(notes.filter((note) => note.dropped.length === 0).flatMap((note) => note.broken))
   const conflicts = places.flatMap(([place, { conflict }]) => (conflict === undefined ? [] : [`${place}: ${conflict}`]))
   if (places.every(([, { isRefused }]) => isRefused)) return refusal(ISTIO_CONDITION, 'Conflicted', joined(conflicts))
+  if (dropped.size === 0 && places.every(([, { isEmpty }]) => isEmpty))
+    return refusal(
+      ISTIO_CONDITION,
+      'NoMatchingPort',
+      `no entry is about a port that carries HTTP: ${joined(places.map(([place]) => place))}`,
+    )
   const isGood = (parsed.spec.http ?? []).some(
     (_, i) => !notes.some((note) => note.path === `http[${i}]` && note.dropped.length + note.broken.length > 0),
   )
@@ -65,7 +71,7 @@ export function virtualServiceFinding(
     unresolved: [...new Set(notes.flatMap((note) => note.unresolved.map((each) => each.message)))],
     others: [
       ...section('not everywhere', conflicts),
-      ...section('faults cannot be laid over routes with other regexes or hosts', [...missed]),
+      ...section('faults are not in force on routes whose match cannot be combined with theirs', [...missed]),
       ...section('without effect', unboundHosts),
     ],
   })

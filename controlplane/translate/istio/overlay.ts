@@ -23,7 +23,7 @@ export function overlay(routes: readonly Route[], entries: readonly OverlayEntry
     for (const { match, fault } of matches) {
       const both = conjoin(route.match, match)
       if (both === 'never') continue
-      if (both === 'unknown') {
+      if (both === 'unknown' || !isRewrittenAlike(route, both)) {
         // Entries after this one must not take what is its.
         missed.add(route.name)
         break
@@ -49,9 +49,23 @@ function ruleWith(
   rules.set(rule, made)
   const known = isText ? undefined : made.get(fault)
   if (known !== undefined) return known
-  const result = { ...rule, fault, filters: isText ? rule.filters.map(withoutSlash) : rule.filters }
+  const result = { ...(isText ? withoutSlashes(rule) : rule), fault }
   if (!isText) made.set(fault, result)
   return result
+}
+
+/** What a rewrite of a prefix makes of a path depends on how that was matched. */
+function isRewrittenAlike({ rule, match }: Route, both: RouteMatch): boolean {
+  const filters = [...rule.filters, ...rule.backends.flatMap((backend) => backend.filters)]
+  if (!filters.some((filter) => 'path' in filter && filter.path?.kind === 'prefix')) return true
+  const isText = (path: RouteMatch['path']): boolean => path?.kind === 'textPrefix'
+  const isSameCase = (match.path?.ignoresCase ?? false) === (both.path?.ignoresCase ?? false)
+  return isSameCase && (!isText(match.path) || isText(both.path))
+}
+
+function withoutSlashes(rule: RouteRule): RouteRule {
+  const backends = rule.backends.map((backend) => ({ ...backend, filters: backend.filters.map(withoutSlash) }))
+  return { ...rule, filters: rule.filters.map(withoutSlash), backends }
 }
 
 /** A prefix by elements, which a slash at the end does not change, says the same by characters without it. */

@@ -1,14 +1,13 @@
 // RateLimitPolicies -> limits on listeners and rules. A policy is one budget per proxy: all its targets draw on the same buckets.
-import { messageOf } from '../../../kit/error.ts'
 import type { RateLimitPolicy, RateLimitPolicySpec, RateLimitTarget } from '../../../model/istio-networking.ts'
 import type { Service as KubeService } from '../../../model/object.ts'
 import type { Listener, LocalRateLimit, Route, RouteRule } from '../../../model/route.ts'
 import { rateLimitPolicySpec } from '../../../objects/schema/rate-limit.ts'
-import { formatFault } from '../../../objects/schema/validate.ts'
 import { type Finding, joined } from '../gateway/finding.ts'
 import { hostnameOf, type MeshNames, namespaceOf } from '../mesh.ts'
 import { goDurationMs } from './duration.ts'
 import { refusal, verdictOf } from './outcomes.ts'
+import { readSpec } from './read-spec.ts'
 
 /** Type of the condition; the kind is the mesh's own. */
 const CONDITION = 'Accepted'
@@ -51,8 +50,8 @@ export function parseRateLimit(object: RateLimitPolicy): ParsedRateLimit {
   const namespace = namespaceOf(object)
   const { name, creationTimestamp } = object.metadata
   const head = { namespace, name, createdAt: typeof creationTimestamp === 'string' ? creationTimestamp : '' }
-  const spec = readSpec(object)
-  if (typeof spec === 'string') return { ...head, targets: [], limits: [], problem: spec }
+  const spec = readSpec<RateLimitPolicySpec>(rateLimitPolicySpec, object)
+  if ('problem' in spec) return { ...head, targets: [], limits: [], problem: spec.problem }
   const limits = spec.limits.map(({ requests, per, burst, by = [] }): LocalRateLimit => {
     const keys = by.map((key) =>
       key === 'identity' ? ({ kind: key } as const) : ({ kind: 'header', name: key.header.toLowerCase() } as const),
@@ -146,14 +145,4 @@ function add(list: LocalRateLimit[], parsed: ParsedRateLimit, full: Set<ParsedRa
   const missing = parsed.limits.filter((limit) => !list.includes(limit))
   if (list.length + missing.length > MAX_LIMITS) full.add(parsed)
   else list.push(...missing)
-}
-
-function readSpec(object: RateLimitPolicy): RateLimitPolicySpec | string {
-  try {
-    const parsed = rateLimitPolicySpec.safeParse(object.spec ?? {})
-    if (parsed.success) return parsed.data as RateLimitPolicySpec // the schema's shape
-    return joined(parsed.error.issues.map(({ path, message }) => formatFault({ path: ['spec', ...path.map(String)], message })))
-  } catch (error) {
-    return messageOf(error)
-  }
 }

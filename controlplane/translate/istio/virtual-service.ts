@@ -1,10 +1,7 @@
 // A VirtualService by itself: read once, then translated for each port that it is bound to.
 import type { IstioHttpRoute, VirtualService, VirtualServiceSpec } from '../../../model/istio-networking.ts'
 import type { FaultPolicy, Route, RouteMatch } from '../../../model/route.ts'
-import { messageOf } from '../../../kit/error.ts'
 import { virtualServiceSpec } from '../../../objects/schema/virtual-service.ts'
-import { formatFault } from '../../../objects/schema/validate.ts'
-import { joined } from '../gateway/finding.ts'
 import { readbackFault } from '../gateway/readback.ts'
 import { type MeshNames, namespaceOf } from '../mesh.ts'
 import type { DestinationContext } from './destinations.ts'
@@ -12,6 +9,7 @@ import { entryMatches, entryRoutes } from './entry.ts'
 import { faultOf } from './fault.ts'
 import { fullHost } from './hosts.ts'
 import { EntryNotes } from './notes.ts'
+import { readSpec } from './read-spec.ts'
 
 /** A VirtualService that was read. */
 export interface ParsedVirtualService {
@@ -51,9 +49,9 @@ export function parseVirtualService(object: VirtualService, names: MeshNames): P
   const namespace = namespaceOf(object)
   const { name, creationTimestamp } = object.metadata
   const head = { namespace, name, createdAt: typeof creationTimestamp === 'string' ? creationTimestamp : '' }
-  const read = readSpec(object)
-  if (typeof read === 'string') {
-    return { ...head, spec: {}, hosts: [], problem: read, isForeign: false, isOverlay: false, ignored: [] }
+  const read = readSpec<VirtualServiceSpec>(virtualServiceSpec, object)
+  if ('problem' in read) {
+    return { ...head, spec: {}, hosts: [], problem: read.problem, isForeign: false, isOverlay: false, ignored: [] }
   }
   const { hosts = [], gateways = [], http = [], tcp = [], tls = [] } = read
   const ignored = [...(tcp.length > 0 ? ['tcp: is not supported'] : []), ...(tls.length > 0 ? ['tls: is not supported'] : [])]
@@ -115,14 +113,4 @@ function isFaultOnly(entry: IstioHttpRoute): boolean {
 
 function labelOf(entry: IstioHttpRoute, index: number): string {
   return entry.name === undefined || entry.name === '' ? String(index) : entry.name
-}
-
-function readSpec(object: VirtualService): VirtualServiceSpec | string {
-  try {
-    const parsed = virtualServiceSpec.safeParse(object.spec ?? {})
-    if (parsed.success) return parsed.data as VirtualServiceSpec // the schema's shape
-    return joined(parsed.error.issues.map(({ path, message }) => formatFault({ path: ['spec', ...path.map(String)], message })))
-  } catch (error) {
-    return messageOf(error)
-  }
 }
