@@ -5,6 +5,9 @@ import http from 'node:http'
 import { promisify } from 'node:util'
 import { cpuSeconds } from './measure.ts'
 
+/** What clients of a mesh ask for. */
+const HOST = 'web.shop.svc.cluster.local'
+
 /** One measurement; latencies in µs, `cpu` in ms of the proxy's CPU time per 1,000 requests. */
 export interface Sample {
   readonly perSecond: number
@@ -76,7 +79,7 @@ export async function load(core: string, port: number, connections: number, seco
   const { stdout } = await run('taskset', [
     '-c',
     core,
-    ...['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '5s', '--latency', url],
+    ...['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '5s', '--latency', '-H', `Host: ${HOST}`, url],
   ])
   const cpu = cpuSeconds([proxyPid]) - before
   const bad = /Socket errors.*|Non-2xx.*/.exec(stdout)
@@ -113,14 +116,17 @@ export async function checkProxy(name: string, port: number): Promise<number> {
 
 function get(agent: http.Agent, port: number): Promise<{ status: number; backend: string; text: string }> {
   return new Promise((resolve, reject) => {
-    const request = http.get({ agent, host: '127.0.0.1', port, path: '/api/items/1', timeout: 5000 }, (response) => {
-      let text = ''
-      response.setEncoding('latin1').on('data', (chunk: string) => {
-        text += chunk
-      })
-      response.on('error', reject)
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, backend: String(response.headers['x-backend']), text }))
-    })
+    const request = http.get(
+      { agent, host: '127.0.0.1', port, path: '/api/items/1', headers: { host: HOST }, timeout: 5000 },
+      (response) => {
+        let text = ''
+        response.setEncoding('latin1').on('data', (chunk: string) => {
+          text += chunk
+        })
+        response.on('error', reject)
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, backend: String(response.headers['x-backend']), text }))
+      },
+    )
     request.on('timeout', () => request.destroy(new Error('no answer within 5 s')))
     request.on('error', reject)
   })

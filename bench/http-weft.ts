@@ -84,6 +84,7 @@ function contextOf(options: WeftOptions): WaypointContext {
     access: new AccessLog(log),
     tcp: undefined as unknown as WaypointContext['tcp'], // as the dialler
     live: new LiveConnections(),
+    tracing: undefined,
   }
 }
 
