@@ -4,7 +4,7 @@
 import type { Listener } from '../../../model/route.ts'
 import type { ServiceKey } from '../../../model/workload.ts'
 import type { Claim } from './compose.ts'
-import { hostCovers, hostRank, isExportedTo } from './hosts.ts'
+import { EXACT_RANK, hostCovers, hostRank, isExportedTo } from './hosts.ts'
 import type { ParsedVirtualService } from './virtual-service.ts'
 
 /** A service behind a waypoint. */
@@ -67,12 +67,21 @@ export function claimsOn(
 ): Claim[] {
   return index
     .find(hostname)
-    .filter(({ item }) => item.namespace === namespace || isExportedTo(item.spec.exportTo, item.namespace, namespace))
+    .filter(({ item, rank }) => mayClaim(item, rank, namespace, rootNamespace))
     .sort((a, b) => compare(a, b, namespace))
     .map(({ item }) => ({
       parsed: item,
       callers: item.namespace === namespace || item.namespace === rootNamespace ? undefined : item.namespace,
     }))
+}
+
+/**
+ * Whether a VirtualService may take requests to a service of a namespace. Those of other namespaces must name the service: a
+ * wildcard of one tenant would cost every service of the mesh a table.
+ */
+export function mayClaim({ namespace, spec }: ParsedVirtualService, rank: number, service: string, rootNamespace: string): boolean {
+  if (namespace === service) return true
+  return isExportedTo(spec.exportTo, namespace, service) && (namespace === rootNamespace || rank === EXACT_RANK)
 }
 
 /** Order of precedence of two objects that name one host. */

@@ -1,12 +1,15 @@
 // Two matches -> one that holds when both hold, as far as a RouteMatch can say it. Pure.
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../../../model/route.ts'
 import { trimPrefix } from '../../../policy/http/match.ts'
-import { compileRegex } from '../../../policy/http/regex.ts'
+import { compileRegex, type Regex } from '../../../policy/http/regex.ts'
 
 /** `never` = no request can meet both; `unknown` = no single match says it. */
 export type Conjunction = RouteMatch | 'never' | 'unknown'
 
 type Both<T> = T | 'never' | 'unknown'
+
+/** As long as the match lives: a match meets those of all routes of a listener. */
+const compiled = new WeakMap<PathMatch | TextMatch, Regex | undefined>()
 
 /** The conjunction; what is noted for one of them keeps its place in the order. */
 export function conjoin(a: RouteMatch, b: RouteMatch): Conjunction {
@@ -59,8 +62,9 @@ function isEveryPath({ kind, value }: PathMatch): boolean {
   return (kind === 'prefix' || kind === 'textPrefix') && (value === '/' || value === '')
 }
 
-function pathHolds({ kind, value, ignoresCase }: PathMatch, path: string): boolean {
-  if (kind === 'regex') return regexHolds(value, path)
+function pathHolds(match: PathMatch, path: string): boolean {
+  const { kind, value, ignoresCase } = match
+  if (kind === 'regex') return regexHolds(match, path)
   const [pattern, text] = ignoresCase ? [value.toLowerCase(), path.toLowerCase()] : [value, path]
   if (kind === 'exact') return text === pattern
   return kind === 'textPrefix' ? text.startsWith(pattern) : hasElements(text, trimPrefix(pattern))
@@ -85,13 +89,16 @@ function bothAuthorities(a: TextMatch, b: TextMatch): Both<TextMatch> {
 }
 
 function textHolds(match: Exclude<TextMatch, { readonly kind: 'present' }>, text: string): boolean {
-  if (match.kind === 'regex') return regexHolds(match.value, text)
+  if (match.kind === 'regex') return regexHolds(match, text)
   return match.kind === 'exact' ? text === match.value : text.startsWith(match.value)
 }
 
-function regexHolds(pattern: string, text: string): boolean {
-  const regex = compileRegex(pattern)
-  return regex.ok && regex.value.testExact(text)
+function regexHolds(match: (PathMatch | TextMatch) & { readonly value: string }, text: string): boolean {
+  if (!compiled.has(match)) {
+    const regex = compileRegex(match.value)
+    compiled.set(match, regex.ok ? regex.value : undefined)
+  }
+  return compiled.get(match)?.testExact(text) === true
 }
 
 /** A name may stand once as it is and once inverted. */

@@ -13,9 +13,12 @@ export function hostCovers(pattern: string, hostname: string): boolean {
   return pattern.startsWith('*.') ? hostname.length >= pattern.length && hostname.endsWith(pattern.slice(1)) : pattern === hostname
 }
 
+/** Rank of a host without a wildcard. */
+export const EXACT_RANK = Number.MAX_SAFE_INTEGER
+
 /** How narrow a full host is: names above wildcards, longer wildcards above shorter ones. */
 export function hostRank(pattern: string): number {
-  return pattern.startsWith('*') ? pattern.length : Number.MAX_SAFE_INTEGER
+  return pattern.startsWith('*') ? pattern.length : EXACT_RANK
 }
 
 /** Whether an object of namespace `own` is seen in `namespace`; without a list it is seen everywhere. */

@@ -12,9 +12,13 @@ export interface Overlaid {
   readonly missed: readonly string[]
 }
 
-/** @param most routes in all; undefined is returned when there would be more */
+/** Pairs of matches that are looked at for one listener: 60 ms where all are regexes of the worst kind (measured). */
+const MAX_PAIRS = 16_384
+
+/** @param most routes in all, as pairs are bounded too; undefined is returned when there would be more */
 export function overlay(routes: readonly Route[], entries: readonly OverlayEntry[], most: number): Overlaid | undefined {
   const matches = entries.flatMap(({ matches: list, fault }) => list.map((match) => ({ match, fault })))
+  if (routes.length * matches.length > MAX_PAIRS) return undefined
   const rules = new Map<RouteRule, Map<FaultPolicy | undefined, RouteRule>>()
   const missed = new Set<string>()
   const result: Route[] = []

@@ -4,10 +4,10 @@ import type { VirtualService } from '../../../model/istio-networking.ts'
 import type { Listener } from '../../../model/route.ts'
 import type { Finding } from '../gateway/finding.ts'
 import type { MeshNames } from '../mesh.ts'
-import { type BoundService, boundServices, claimsOn, HostIndex } from './bind.ts'
+import { type BoundService, boundServices, claimsOn, HostIndex, mayClaim } from './bind.ts'
 import { type Claim, type ClaimVerdict, compose, type Composed } from './compose.ts'
 import { DestinationLookup, type DestinationWorld } from './destinations.ts'
-import { hostCovers, isExportedTo } from './hosts.ts'
+import { hostCovers, hostRank } from './hosts.ts'
 import { KeptValues } from './kept.ts'
 import { virtualServiceFinding } from './outcomes.ts'
 import { type ParsedVirtualService, parseVirtualService } from './virtual-service.ts'
@@ -44,7 +44,7 @@ export class VirtualServices {
     const findings = new Map<VirtualService, Finding>()
     for (const [object, item] of parsed) {
       if (item.isForeign) continue
-      const unbound = item.hosts.flatMap((host) => unboundReason(host, item, services, world) ?? [])
+      const unbound = item.hosts.flatMap((host) => unboundReason(host, item, services, world, this.#names.rootNamespace) ?? [])
       findings.set(object, virtualServiceFinding(item, verdicts.get(item) ?? new Map(), unbound))
     }
     return { listeners: composed, findings: this.#kept.keep(findings) }
@@ -86,14 +86,16 @@ export class VirtualServices {
 /** Why a host of an object has no part in what is in force; undefined = it has. */
 function unboundReason(
   host: string,
-  { namespace, spec }: ParsedVirtualService,
+  item: ParsedVirtualService,
   services: readonly BoundService[],
   { byHost }: DestinationWorld,
+  rootNamespace: string,
 ): string | undefined {
   const bound = services.filter(({ hostname }) => hostCovers(host, hostname))
   if (bound.length === 0)
     return byHost.has(host) ? `${host} has no waypoint, so nothing reads its requests` : `${host} is no service of the mesh`
-  const seen = bound.filter((service) => service.namespace === namespace || isExportedTo(spec.exportTo, namespace, service.namespace))
+  const seen = bound.filter((service) => mayClaim(item, hostRank(host), service.namespace, rootNamespace))
+  if (seen.length === 0 && host.startsWith('*')) return `${host} stands only for services of the object's own namespace, which has none`
   if (seen.length === 0) return `exportTo does not name the namespace of ${host}`
   const isHttp = seen.some(({ listeners }) => listeners.some(({ protocol }) => protocol !== 'TCP'))
   return isHttp ? undefined : `no port of ${host} carries HTTP`

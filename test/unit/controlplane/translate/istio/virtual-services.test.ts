@@ -118,6 +118,18 @@ const ROWS: readonly Row[] = [
     says: {},
   },
   {
+    name: 'a wildcard of another namespace',
+    objects: [virtualService([{ route: [to('cart.shop.svc.cluster.local')] }], { namespace: 'web' }, { hosts: ['*'] })],
+    want: [],
+    says: { vs: /^False HostNotFound: \* stands only for services of the object's own namespace/ },
+  },
+  {
+    name: 'a wildcard of the root namespace',
+    objects: [virtualService([{ route: [to('cart.shop.svc.cluster.local')] }], { namespace: NAMES.rootNamespace }, { hosts: ['*'] })],
+    want: ['VirtualService/weft-system/vs/0'],
+    says: { vs: /^True/ },
+  },
+  {
     name: 'the root namespace: for all',
     objects: [virtualService([{ route: [to('cart.shop.svc.cluster.local')] }], { namespace: NAMES.rootNamespace }, FULL)],
     want: ['VirtualService/weft-system/vs/0'],
