@@ -25,11 +25,11 @@ export interface Attachment {
   readonly refusals: ReadonlyMap<RouteTranslation, ReadonlyMap<number, Refusal>>
 }
 
-/** What one namespace's routes may take of one port. The sums stay below what a proxy reads (xds/resource/listener.ts). */
-const PRODUCER_LIMIT = { matches: 4096, bytes: 4 * 1024 * 1024 }
+/** What one namespace's routes may take of one port. The sum of both is below what a proxy reads of one listener (MESSAGE_LIMIT_BYTES). */
+const PRODUCER_LIMIT = { matches: 4096, bytes: 2 * 1024 * 1024 }
 const CONSUMER_LIMIT = { matches: 512, bytes: 512 * 1024 }
 /** What the routes of all other namespaces may take together. */
-const CONSUMERS_LIMIT = { matches: 4096, bytes: 8 * 1024 * 1024 }
+const CONSUMERS_LIMIT = { matches: 4096, bytes: 1536 * 1024 }
 
 interface Room {
   matches: number

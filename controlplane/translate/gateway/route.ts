@@ -89,7 +89,7 @@ export function translateRoute<Rule extends GatewayRouteRule<unknown>>(
   const unreadable = readbackFault(matches.map(({ route }) => route))
   const parents = spec.parentRefs ?? []
   if (unreadable !== undefined) return { ...head, parents, matches: [], cost: 0, ...refused(`no proxy could read it: ${unreadable}`) }
-  return { ...head, parents, matches, cost: JSON.stringify(rules).length, ...verdict(notes) }
+  return { ...head, parents, matches, cost: Buffer.byteLength(JSON.stringify(rules)), ...verdict(notes) }
 }
 
 /** A route of which not even the outline can be read. */
