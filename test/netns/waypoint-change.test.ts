@@ -2,6 +2,7 @@
 // configuration that was in force at some time while it was asked for, and nothing may go round a waypoint that is gone.
 import assert from 'node:assert/strict'
 import { findSandbox } from '../../cli/command/exec.ts'
+import type { Pod } from '../../model/object.ts'
 import type { LoadOptions } from '../support/waypoint-load.ts'
 import { appService, backend, httpRoute, SPACE, WAYPOINT, WaypointStage } from '../support/waypoint-stage.ts'
 
@@ -61,6 +62,33 @@ describe('a waypoint in change', function () {
     )
   })
 
+  /** Pods of a Deployment that have not been told to end. */
+  const newest = (name: string): readonly Pod[] =>
+    (stage.mesh.mesh.store.list('pods', SPACE) as Pod[]).filter(
+      ({ metadata }) => metadata.name.startsWith(`${name}-`) && metadata.deletionTimestamp === undefined,
+    )
+  const isReady = ({ status }: Pod): boolean => status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true
+
+  /** Gives a Deployment a new template and waits until all of its pods are new and ready; the old ones have been told to end. */
+  const replace = async (name: string, replicas: number): Promise<void> => {
+    const old = new Set(newest(name).map(({ metadata }) => metadata.name))
+    const template = { metadata: { annotations: { replaced: String(now()) } } }
+    await stage.mesh.client.patch('deployments', SPACE, name, { spec: { template } })
+    await stage.mesh.until(`${name} is replaced`, () => {
+      const pods = newest(name)
+      return pods.length === replicas && pods.every((pod) => isReady(pod) && !old.has(pod.metadata.name))
+    })
+  }
+
+  it('loses nothing when the application is replaced under load', async () => {
+    const report = await stage.under(stage.client, LOAD, async () => {
+      await pause(300)
+      await replace('web-v1', 1)
+      await pause(1500) // the old pod's grace
+    })
+    assert.deepEqual([Object.keys(report.status), report.errors], [['200'], {}])
+  })
+
   it('comes back after a kill -9 under load, and nothing goes round it', async () => {
     const pod = await stage.waypoint()
     let killedMs = 0
@@ -83,5 +111,16 @@ describe('a waypoint in change', function () {
     console.log(
       `      away for ${Math.round(lastMs)} ms: ${failed.length} of ${report.sent} requests failed, ${JSON.stringify(report.errors)} ${JSON.stringify(report.status)}`,
     )
+  })
+
+  it('loses nothing when it is replaced itself', async () => {
+    await stage.mesh.client.patch('deployments', SPACE, WAYPOINT, { spec: { replicas: 2 } })
+    await stage.mesh.until('a second waypoint is ready', () => newest(WAYPOINT).filter(isReady).length === 2)
+    const report = await stage.under(stage.client, LOAD, async () => {
+      await pause(300)
+      await replace(WAYPOINT, 2)
+      await pause(2500) // until the old ones have drained
+    })
+    assert.deepEqual([Object.keys(report.status), report.errors], [['200'], {}])
   })
 })

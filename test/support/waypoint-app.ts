@@ -33,7 +33,11 @@ server.on('upgrade', webSocket)
 server.listen(8080, '::')
 net.createServer((socket) => socket.on('error', () => socket.destroy()).pipe(socket)).listen(9000, '::')
 if (process.argv[2] !== undefined) serveGrpc(process.argv[2])
-process.on('SIGTERM', () => process.exit(0))
+process.on('SIGTERM', () => {
+  // As an application should that must not lose requests: serves until everybody knows that it ends, within the pods' grace of 1 s.
+  setTimeout(() => server.close(), 400)
+  setTimeout(() => process.exit(0), 800)
+})
 
 function peerOf({ socket }: IncomingMessage): string {
   return socket.remoteAddress?.replace('::ffff:', '') ?? ''

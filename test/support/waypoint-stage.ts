@@ -204,14 +204,20 @@ export class WaypointStage implements AsyncDisposable {
 
   /** Requests that the application's pods have seen on a path so far. */
   async counts(path: string): Promise<{ v1: number; v2: number }> {
-    const [v1, v2] = await Promise.all([countsIn(this.v1), countsIn(this.v2)])
+    const [v1 = {}, v2 = {}] = await this.#allCounts()
     return { v1: v1[path] ?? 0, v2: v2[path] ?? 0 }
   }
 
   /** Addresses from which requests have come to the application so far. */
   async peers(): Promise<ReadonlySet<string>> {
-    const all = await Promise.all([countsIn(this.v1), countsIn(this.v2)])
-    return new Set(all.flatMap((one) => Object.keys(one)).flatMap((key) => (key.startsWith('from ') ? [key.slice(5)] : [])))
+    return new Set(
+      (await this.#allCounts()).flatMap((one) => Object.keys(one)).flatMap((key) => (key.startsWith('from ') ? [key.slice(5)] : [])),
+    )
+  }
+
+  /** Of v1 and v2 as they are now: a pod may have been replaced. */
+  #allCounts(): Promise<Readonly<Record<string, number>>[]> {
+    return Promise.all(['v1', 'v2'].map(async (version) => countsIn(await this.mesh.pod(`${SPACE}/web-${version}`))))
   }
 
   /** Lines that the waypoint has written so far; what is not JSON is left out. */
