@@ -1,5 +1,7 @@
 // The mesh half of Gateway API's conformance suite (v1.6.3, profiles MESH-HTTP and MESH-GRPC) against a whole mesh: the suite's
 // manifests, its application and its client, its tests' requests and expectations. None of its mesh tests is left out.
+// Waypoints are for services and pods (`istio.io/waypoint-for: all`): MeshFrontend calls a pod by its address, and a waypoint for
+// services alone would have that refused (docs/differences.md).
 // Stricter than the suite: 20 right answers in a row instead of 3, and paths and Locations that it names, but does not compare.
 import assert from 'node:assert/strict'
 import { shareFault, titleOf } from '../support/conformance-answers.ts'

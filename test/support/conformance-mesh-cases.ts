@@ -6,10 +6,14 @@ import type { MeshCase } from './conformance-answers.ts'
 export interface MeshTest {
   /** The suite's ShortName. */
   readonly name: string
-  /** File of the test below conformance/tests/mesh/, without `.go`. */
+  /** File of the test below conformance/tests/, without `.go`; its manifest has the same name unless it is given. */
   readonly file: string
-  /** Manifest there, without `.yaml`; none = the base alone. */
-  readonly manifest?: string
+  /** Manifest there, without `.yaml`; null = the base alone. */
+  readonly manifest?: string | null
+  /** Of the gateway half: the routes of its manifest are set on the Service `echo`. */
+  readonly isOfGateways?: boolean
+  /** Reason of ResolvedRefs=False. */
+  readonly unresolved?: string
   /** Sent by the pod echo-v1 of the namespace gateway-conformance-mesh. */
   readonly cases: readonly MeshCase[]
   /** Sent by the pod echo-v1 of gateway-conformance-mesh-consumer. */
@@ -74,18 +78,18 @@ const REWRITTEN: MeshCase = {
 }
 
 const TO_SERVICES: readonly MeshTest[] = [
-  { name: 'MeshBasic', file: 'mesh-basic', cases: [{}] },
+  { name: 'MeshBasic', file: 'mesh/mesh-basic', manifest: null, cases: [{}] },
   {
     name: 'MeshConsumerRoute',
-    file: 'mesh-consumer-route',
-    manifest: 'mesh-consumer-route',
+    file: 'mesh/mesh-consumer-route',
     consumerCases: [{ host: 'echo-v1.gateway-conformance-mesh', path: '/', backend: 'echo-v1', answered: { 'X-Header-Set': 'set' } }],
     cases: [{ host: 'echo-v1.gateway-conformance-mesh', path: '/', backend: 'echo-v1', unanswered: ['X-Header-Set'] }],
   },
   {
     name: 'MeshFrontendHostname',
-    file: 'mesh-frontend-hostname',
-    manifest: 'mesh-frontend',
+    file: 'mesh/mesh-frontend-hostname',
+    manifest: 'mesh/mesh-frontend',
+
     cases: [
       { host: 'echo-v2', headers: { Host: 'echo-v1' }, backend: 'echo-v2', answered: { 'X-Header-Set': 'set' } },
       { host: 'echo-v1', headers: { Host: 'echo-v2' }, backend: 'echo-v1', unanswered: ['X-Header-Set'] },
@@ -93,8 +97,7 @@ const TO_SERVICES: readonly MeshTest[] = [
   },
   {
     name: 'MeshFrontend',
-    file: 'mesh-frontend',
-    manifest: 'mesh-frontend',
+    file: 'mesh/mesh-frontend',
     cases: [
       { host: 'echo-v2', backend: 'echo-v2', answered: { 'X-Header-Set': 'set' } },
       { name: 'address of the pod echo-v2 -> echo-v2', host: `${V2_ADDRESS}:8080`, backend: 'echo-v2', unanswered: ['X-Header-Set'] },
@@ -102,8 +105,7 @@ const TO_SERVICES: readonly MeshTest[] = [
   },
   {
     name: 'MeshPorts',
-    file: 'mesh-ports',
-    manifest: 'mesh-ports',
+    file: 'mesh/mesh-ports',
     cases: [
       { host: 'echo-v1', backend: 'echo-v1', answered: { 'X-Header-Set': 'v1' } },
       { host: 'echo-v1:8080', backend: 'echo-v1', unanswered: ['X-Header-Set'] },
@@ -111,14 +113,13 @@ const TO_SERVICES: readonly MeshTest[] = [
       { host: 'echo-v2:8080', backend: 'echo-v2', answered: { 'X-Header-Set': 'v2' } },
     ],
   },
-  { name: 'MeshTrafficSplit', file: 'mesh-split', manifest: 'mesh-split', cases: [toV1('/v1'), toV2('/v2')] },
+  { name: 'MeshTrafficSplit', file: 'mesh/mesh-split', cases: [toV1('/v1'), toV2('/v2')] },
 ]
 
 const MATCHES: readonly MeshTest[] = [
   {
     name: 'MeshHTTPRouteMatching',
-    file: 'httproute-matching',
-    manifest: 'httproute-matching',
+    file: 'mesh/httproute-matching',
     cases: [
       toV1('/'),
       toV1('/example'),
@@ -133,14 +134,12 @@ const MATCHES: readonly MeshTest[] = [
   },
   {
     name: 'MeshHTTPRouteNamedRule',
-    file: 'httproute-named-rule',
-    manifest: 'httproute-named-rule',
+    file: 'mesh/httproute-named-rule',
     cases: [toV1('/named'), toV2('/unnamed')],
   },
   {
     name: 'MeshHTTPRouteQueryParamMatching',
-    file: 'httproute-query-param-matching',
-    manifest: 'httproute-query-param-matching',
+    file: 'mesh/httproute-query-param-matching',
     cases: [
       toV1('/?animal=whale'),
       toV2('/?animal=dolphin'),
@@ -161,8 +160,7 @@ const MATCHES: readonly MeshTest[] = [
   },
   {
     name: 'MeshHTTPRouteSimpleSameNamespace',
-    file: 'httproute-simple-same-namespace',
-    manifest: 'httproute-simple-same-namespace',
+    file: 'mesh/httproute-simple-same-namespace',
     cases: [toV1('/')],
   },
 ]
@@ -170,20 +168,19 @@ const MATCHES: readonly MeshTest[] = [
 const FILTERS: readonly MeshTest[] = [
   {
     name: 'MeshHTTPRouteRequestHeaderModifier',
-    file: 'httproute-request-header-modifier',
-    manifest: 'httproute-request-header-modifier',
+    file: 'mesh/httproute-request-header-modifier',
     cases: HEADER_CASES,
   },
   {
     name: 'MeshHTTPRouteBackendRequestHeaderModifier',
-    file: 'httproute-request-header-modifier',
-    manifest: 'httproute-request-header-modifier-backend',
+    file: 'mesh/httproute-request-header-modifier',
+    manifest: 'mesh/httproute-request-header-modifier-backend',
+
     cases: HEADER_CASES,
   },
   {
     name: 'MeshHTTPRouteRewritePath',
-    file: 'httproute-rewrite-path',
-    manifest: 'httproute-rewrite-path',
+    file: 'mesh/httproute-rewrite-path',
     cases: [
       toV1('/prefix/one/two', { url: '/one/two' }),
       toV1('/strip-prefix/three', { url: '/three' }),
@@ -204,14 +201,12 @@ const REDIRECTS: readonly MeshTest[] = [
     ] as const
   ).map(([status, path]) => ({
     name: `MeshHTTPRoute${status}Redirect`,
-    file: `httproute-${status}-redirect`,
-    manifest: `httproute-${status}-redirect`,
+    file: `mesh/httproute-${status}-redirect`,
     cases: [redirects(path, `http://echo${path}`, status)],
   })),
   {
     name: 'MeshHTTPRouteRedirectHostAndStatus',
-    file: 'httproute-redirect-host-and-status',
-    manifest: 'httproute-redirect-host-and-status',
+    file: 'mesh/httproute-redirect-host-and-status',
     cases: [
       redirects('/hostname-redirect', 'http://example.org/hostname-redirect'),
       redirects('/host-and-status', 'http://example.org/host-and-status', 301),
@@ -219,8 +214,7 @@ const REDIRECTS: readonly MeshTest[] = [
   },
   {
     name: 'MeshHTTPRouteRedirectPath',
-    file: 'httproute-redirect-path',
-    manifest: 'httproute-redirect-path',
+    file: 'mesh/httproute-redirect-path',
     cases: [
       redirects('/original-prefix/lemon', 'http://echo/replacement-prefix/lemon'),
       redirects('/full/path/original', 'http://echo/full-path-replacement'),
@@ -232,8 +226,7 @@ const REDIRECTS: readonly MeshTest[] = [
   },
   {
     name: 'MeshHTTPRouteRedirectPort',
-    file: 'httproute-redirect-port',
-    manifest: 'httproute-redirect-port',
+    file: 'mesh/httproute-redirect-port',
     cases: [
       redirects('/port', 'http://echo:8083/port'),
       redirects('/port-and-host', 'http://example.org:8083/port-and-host'),
@@ -243,8 +236,7 @@ const REDIRECTS: readonly MeshTest[] = [
   },
   {
     name: 'MeshHTTPRouteSchemeRedirect',
-    file: 'httproute-redirect-scheme',
-    manifest: 'httproute-redirect-scheme',
+    file: 'mesh/httproute-redirect-scheme',
     cases: [
       redirects('/scheme', 'https://echo/scheme'),
       redirects('/scheme-and-host', 'https://example.org/scheme-and-host'),
@@ -257,15 +249,13 @@ const REDIRECTS: readonly MeshTest[] = [
 const WEIGHTS: readonly MeshTest[] = [
   {
     name: 'MeshHTTPRouteWeight',
-    file: 'httproute-weight',
-    manifest: 'httproute-weight',
+    file: 'mesh/httproute-weight',
     cases: [{ path: '/' }],
     shares: { 'echo-v1': 0.7, 'echo-v2': 0.3 },
   },
   {
     name: 'MeshGRPCRouteWeight',
-    file: 'grpcroute-weight',
-    manifest: 'grpcroute-weight',
+    file: 'mesh/grpcroute-weight',
     cases: [{ host: 'echo:7070', protocol: 'grpc' }],
     shares: { 'echo-v1': 0.7, 'echo-v2': 0.3 },
   },

@@ -1,10 +1,13 @@
 // A mesh as the conformance suite wants to find it: the mesh manifests' namespaces, enrolled and behind waypoints, and the
 // echo pods, from which requests are sent by the client program of their image.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { MeshObject } from '../../model/object.ts'
 import { kindOf } from '../../objects/kinds.ts'
+import { podDir } from '../../runtime/layout.ts'
 import { clientArgs, type EchoAnswer, faultOf, type MeshCase, parseAnswers } from './conformance-answers.ts'
 import { type MeshTest, V2_ADDRESS } from './conformance-mesh-cases.ts'
-import { buildEcho, manifest, suiteDirectory } from './conformance-suite.ts'
+import { buildEcho, manifest, routesOnService, suiteDirectory } from './conformance-suite.ts'
 import { type TestMesh, type TestPod, testMesh } from './mesh.ts'
 
 const SPACE = 'gateway-conformance-mesh'
@@ -15,6 +18,8 @@ const LABELS = { 'istio.io/dataplane-mode': 'ambient', 'istio.io/use-waypoint': 
 /** The suite wants 3 answers in a row; by 3 a route that does nothing passes now and then. */
 const IN_A_ROW = 20
 const CONVERGENCE_MS = 15_000
+/** Mirrored requests are not waited for by anybody. */
+const QUIET_MS = 300
 
 interface RouteStatus {
   readonly parents?: readonly { readonly conditions?: readonly Condition[] }[]
@@ -22,6 +27,7 @@ interface RouteStatus {
 interface Condition {
   readonly type: string
   readonly status: string
+  readonly reason?: string
   readonly observedGeneration?: number
 }
 
@@ -33,6 +39,7 @@ export class ConformanceStage implements AsyncDisposable {
   readonly #v1: TestPod
   readonly #v2: TestPod
   readonly #consumer: TestPod
+  #marks = 0
 
   private constructor(mesh: TestMesh, dirs: { suite: string; echo: string }, pods: { v1: TestPod; v2: TestPod; consumer: TestPod }) {
     this.mesh = mesh
@@ -43,9 +50,11 @@ export class ConformanceStage implements AsyncDisposable {
     this.#consumer = pods.consumer
   }
 
-  static async open(): Promise<ConformanceStage> {
+  /** @param hasThird a third backend, echo-v3, which is none of the Service `echo` */
+  static async open({ hasThird = false } = {}): Promise<ConformanceStage> {
     const dirs = { suite: suiteDirectory(), echo: buildEcho() }
-    const base = manifest(dirs.suite, 'mesh/manifests.yaml').map((object) => adapted(object, dirs.echo))
+    const objects = manifest(dirs.suite, 'mesh/manifests.yaml')
+    const base = [...objects, ...(hasThird ? third(objects) : [])].map((object) => adapted(object, dirs.echo))
     const mesh = await testMesh({ nodes: 2, objects: [...base, gateway(SPACE), gateway(CONSUMER)] })
     try {
       const [v1, v2, consumer] = await Promise.all(
@@ -64,17 +73,22 @@ export class ConformanceStage implements AsyncDisposable {
     await this.mesh[Symbol.asyncDispose]()
   }
 
-  /** Applies a test's manifest, and waits until the status says that every route is accepted by every parent. */
-  async apply({ manifest: file }: MeshTest): Promise<void> {
-    const objects = this.#objects(file)
+  /** Applies a test's manifest, and waits until the status says of every route and parent what it must say. */
+  async apply(test: MeshTest): Promise<void> {
+    const objects = this.#objects(test)
     await this.mesh.apply(...objects)
-    for (const object of objects)
-      await this.mesh.until(`${object.kind} ${object.metadata.name} is accepted`, () => this.#isAccepted(object))
+    for (const object of objects) {
+      const { kind, metadata } = object
+      await this.mesh.until(`${kind} ${metadata.name} is accepted`, () => this.#says(object, 'Accepted', 'True'))
+      const { unresolved } = test
+      if (unresolved === undefined) continue
+      await this.mesh.until(`${kind} ${metadata.name} says ${unresolved}`, () => this.#says(object, 'ResolvedRefs', 'False', unresolved))
+    }
   }
 
   /** Deletes what `apply` made. */
-  async remove({ manifest: file }: MeshTest): Promise<void> {
-    for (const object of this.#objects(file))
+  async remove(test: MeshTest): Promise<void> {
+    for (const object of this.#objects(test))
       await this.mesh.client.delete(pluralOf(object), object.metadata.namespace, object.metadata.name)
   }
 
@@ -100,6 +114,21 @@ export class ConformanceStage implements AsyncDisposable {
     return answers
   }
 
+  /** Sends requests with a mark of their own. @returns how many of them a backend's pod has in its log, when no more come */
+  async mirrored(one: MeshCase, backend: string, count: number): Promise<number> {
+    const mark = `RequestID=${++this.#marks}.`
+    await this.batch({ ...one, path: `${one.path}?${mark}` }, count)
+    const pod = await this.mesh.pod(`${SPACE}/${backend}`)
+    const dir = join(podDir(this.mesh.mesh.layout, pod.uid), 'logs')
+    for (let last = -1; ; ) {
+      const text = readdirSync(dir).map((file) => readFileSync(join(dir, file), 'utf8'))
+      const now = text.join('').split(mark).length - 1
+      if (now === last) return now
+      last = now
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+    }
+  }
+
   async #faultOfBatch(one: MeshCase, from: 'producer' | 'consumer'): Promise<string | undefined> {
     try {
       const answers = await this.batch(one, IN_A_ROW, from)
@@ -109,17 +138,22 @@ export class ConformanceStage implements AsyncDisposable {
     }
   }
 
-  #objects(file: string | undefined): MeshObject[] {
-    return file === undefined ? [] : (manifest(this.#suite, `tests/mesh/${file}.yaml`) as unknown as MeshObject[])
+  #objects({ file, manifest: given = file, isOfGateways = false }: MeshTest): MeshObject[] {
+    if (given === null) return []
+    const read = isOfGateways ? routesOnService : manifest
+    return read(this.#suite, `tests/${given}.yaml`) as unknown as MeshObject[]
   }
 
-  #isAccepted(object: MeshObject): boolean {
+  #says(object: MeshObject, type: string, status: string, reason?: string): boolean {
     const { namespace, name } = object.metadata
     const found = this.mesh.mesh.store.find(pluralOf(object), namespace, name) as (MeshObject & { status?: RouteStatus }) | undefined
     const parents = found?.status?.parents ?? []
-    const isTrue = ({ type, status, observedGeneration }: Condition): boolean =>
-      type === 'Accepted' && status === 'True' && observedGeneration === found?.metadata.generation
-    return parents.length > 0 && parents.every(({ conditions = [] }) => conditions.some(isTrue))
+    const isIt = (one: Condition): boolean =>
+      one.type === type &&
+      one.status === status &&
+      one.observedGeneration === found?.metadata.generation &&
+      (reason === undefined || one.reason === reason)
+    return parents.length > 0 && parents.every(({ conditions = [] }) => conditions.some(isIt))
   }
 }
 
@@ -142,6 +176,16 @@ function gateway(namespace: string): object {
     metadata: { name: WAYPOINT, namespace, labels: { 'istio.io/waypoint-for': 'all' } },
     spec: { gatewayClassName: 'istio-waypoint', listeners: [{ name: 'mesh', port: 15_008, protocol: 'HBONE' }] },
   }
+}
+
+/** The objects of echo-v2 once more. */
+function third(objects: readonly Record<string, unknown>[]): Record<string, unknown>[] {
+  const second = objects.filter(({ metadata }) => (metadata as { name: string }).name === 'echo-v2')
+  const text = JSON.stringify(second)
+    .replaceAll('"echo"', '"echo-third"')
+    .replaceAll('v2"', 'v3"')
+    .replaceAll('"name":"echo-third"', '"name":"echo"')
+  return JSON.parse(text) as Record<string, unknown>[]
 }
 
 interface Container {

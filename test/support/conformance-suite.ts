@@ -33,6 +33,27 @@ export function manifest(directory: string, path: string): Record<string, unknow
   return documents.map((document) => document.toJS() as Record<string, unknown> | null).filter((object) => object !== null)
 }
 
+/**
+ * Routes of a manifest for gateways, set on the Service `echo` of the mesh: its backends are echo-v1, -v2 and -v3, hostnames mean
+ * nothing there. Other objects, and routes of HTTPS listeners, are left out. @param path relative to the module
+ */
+export function routesOnService(directory: string, path: string): Record<string, unknown>[] {
+  const text = readFileSync(join(directory, path), 'utf8')
+  const renamed = text.replaceAll('gateway-conformance-infra', 'gateway-conformance-mesh').replaceAll('infra-backend-', 'echo-')
+  return parseAllDocuments(renamed).flatMap((document) => {
+    const object = document.toJS() as Route | null
+    if (object?.kind !== 'HTTPRoute' || object.spec.parentRefs.some(({ name }) => name.includes('https'))) return []
+    const port = object.spec.parentRefs.some(({ name }) => name.includes('8080')) ? 8080 : 80
+    const { hostnames: _, ...spec } = object.spec
+    return [{ ...object, spec: { ...spec, parentRefs: [{ group: '', kind: 'Service', name: 'echo', port }] } }]
+  })
+}
+
+interface Route {
+  readonly kind: string
+  readonly spec: { readonly parentRefs: readonly { readonly name: string }[]; readonly hostnames?: unknown }
+}
+
 /** Builds the application unless this version exists. @returns directory of `server`, `client`, `cert.crt` and `cert.key` */
 export function buildEcho(): string {
   const program = go()
