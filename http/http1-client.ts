@@ -231,7 +231,8 @@ class Http1Client implements HttpConnection, ChannelSink, InboundOwner, WriterOw
     const { framing, length, head, isLast } = parsed
     const body = new IncomingBody(framing, length, this.#options.limits, this.#inbound.wake)
     call.incoming = body
-    call.isLast = isLast
+    // A server that did not switch may have stopped reading requests all the same (node:http does).
+    call.isLast = isLast || call.head.upgrade !== undefined
     this.#inbound.expectBody(body)
     if (framing === 'none') this.#received(call) // first: whoever gets the response finds the connection free
     call.handlers.onResponse(head, body)

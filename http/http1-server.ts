@@ -148,6 +148,7 @@ class Http1Server implements HttpServerConnection, ChannelSink, InboundOwner, Ex
 
   respond(exchange: Http1Exchange, head: ResponseHead, length: number | undefined): OutgoingBody | undefined {
     const { parsed, body, isContinued, request } = exchange
+    if (request.upgrade !== undefined) this.#isLast = true // what follows may be meant for the protocol that was refused
     const isUnread = !this.#inbound.isHolding && !body.isStarted
     if (isUnread && ((!isContinued && headerOf(request.headers, 'expect') !== undefined) || this.#isLong(body.length))) this.#isLast = true
     const context = { method: request.method, isOld: parsed.isOld, isLast: this.#isLast, upgrade: undefined }

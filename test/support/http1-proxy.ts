@@ -117,7 +117,8 @@ function recordingServer(seen: SeenRequest[], faults: string[]): Server {
       response.end('ok')
     })
   })
-  server.on('clientError', (error: Error & { code?: string }) => {
+  server.on('clientError', (error: Error & { code?: string }, socket) => {
+    socket.destroy()
     if (error.code !== 'CHANNEL_RESET') faults.push(error.message) // a request that is broken off is right
   })
   return server

@@ -342,14 +342,11 @@ describe('http/http1-server', () => {
       assert.deepEqual([raw.isEnded, closed, gone], [true, ['-'], []])
     })
 
-    it('that is refused leaves the connection as it was', async () => {
-      const { raw, exchanges, connection } = serveRaw((exchange) => exchange.respond({ status: 403, headers: [] }, 0))
+    it('that is refused ends the connection: what follows may not be HTTP', async () => {
+      const { raw, exchanges } = serveRaw((exchange) => exchange.respond({ status: 403, headers: [] }, 0))
       await raw.send(UPGRADE + GET)
-      assert.deepEqual(
-        exchanges.map(({ request }) => request.path),
-        ['/ws', '/a'],
-      )
-      connection.close()
+      assert.match(raw.text, /^HTTP\/1.1 403 .*connection: close/s)
+      assert.deepEqual([exchanges.length, raw.isEnded], [1, true])
     })
 
     it('that was not asked for is not made', async () => {
