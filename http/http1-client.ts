@@ -9,6 +9,7 @@ import type { BodyWriter, ClientExchange, ResponseHandlers } from './exchange.ts
 import type { HeadBufferFault } from './head-buffer.ts'
 import { type ParsedHead, parseResponse } from './head-parser.ts'
 import { writeRequest } from './head-writer.ts'
+import { Call, type CallOwner } from './http1-call.ts'
 import { IdleTimer } from './idle-timer.ts'
 import { Inbound, type InboundOwner } from './inbound.ts'
 import { IncomingBody } from './incoming-body.ts'
@@ -23,44 +24,7 @@ export function connectHttp1(channel: Channel, options: HttpClientOptions): Http
   return new Http1Client(channel, options)
 }
 
-/** A request under way. */
-class Call implements ClientExchange {
-  readonly head: RequestHead
-  readonly handlers: ResponseHandlers
-  readonly body: OutgoingBody
-  readonly #owner: Http1Client
-  /** The response's body; after a switch what the server sends. Undefined = no response yet. */
-  incoming: IncomingBody | undefined
-  /** What goes to the server after a switch. */
-  raw: OutgoingBody | undefined
-  /** The response is whole. */
-  isReceived = false
-  /** The response says that it is the last on this connection. */
-  isLast = false
-  interims = 0
-
-  constructor(head: RequestHead, handlers: ResponseHandlers, body: OutgoingBody, owner: Http1Client) {
-    this.head = head
-    this.handlers = handlers
-    this.body = body
-    this.#owner = owner
-  }
-
-  cancel(error: MeshError): void {
-    this.#owner.cancel(this, error)
-  }
-
-  /** It ended before its time. */
-  fail(error: MeshError): void {
-    const wasSent = this.body.isSent
-    this.body.abandon()
-    this.raw?.abandon()
-    if (this.incoming === undefined) this.handlers.onFailed(error, wasSent)
-    else this.incoming.fail(error.code === 'CONNECTION_CLOSED' ? httpFailure('UPSTREAM_RESET', {}, error) : error)
-  }
-}
-
-class Http1Client implements HttpConnection, ChannelSink, InboundOwner, WriterOwner {
+class Http1Client implements HttpConnection, ChannelSink, InboundOwner, CallOwner, WriterOwner {
   requests = 0
   readonly #channel: Channel
   readonly #options: HttpClientOptions
@@ -117,10 +81,8 @@ class Http1Client implements HttpConnection, ChannelSink, InboundOwner, WriterOw
   /** Gives a request up. */
   cancel(call: Call, error: MeshError): void {
     if (call !== this.#call) return
-    call.incoming?.abandon()
     const wasSent = call.body.isSent
-    call.body.abandon()
-    call.raw?.abandon()
+    call.abandon()
     this.#call = undefined
     if (wasSent) this.#break(error)
     else this.#becomeIdle()

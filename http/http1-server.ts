@@ -4,6 +4,7 @@ import type { Timer } from '../kit/clock.ts'
 import type { MeshError } from '../kit/error.ts'
 import { headerOf, type ResponseHead } from '../model/http.ts'
 import type { Channel, ChannelSink } from './channel.ts'
+import { errorResponse } from './error-response.ts'
 import { httpFailure } from './errors.ts'
 import type { HeadBufferFault } from './head-buffer.ts'
 import { parseRequest } from './head-parser.ts'
@@ -292,16 +293,3 @@ class Http1Server implements HttpServerConnection, ChannelSink, InboundOwner, Ex
 
 const INTERIM: ResponseContext = { method: 'GET', isOld: false, isLast: false, upgrade: undefined }
 const NO_RESPONSE = { code: 'BAD_HEAD', reason: 'an interim status as the response' } as const
-
-function errorResponse(error: MeshError): Buffer {
-  const status = error.row.status ?? 500
-  const detail = error.detail.reason
-  const text = `${error.row.message}${detail === undefined ? '' : `: ${detail}`}\n`
-  const body = Buffer.from(text)
-  const headers = [
-    ['content-type', 'text/plain; charset=utf-8'],
-    ['x-content-type-options', 'nosniff'],
-  ] as const
-  const written = writeResponse({ status, headers }, body.length, { ...INTERIM, isLast: true })
-  return 'code' in written ? body : Buffer.concat([Buffer.from(written.text, 'latin1'), body])
-}
