@@ -1,6 +1,7 @@
 // A plain socket as a channel: endpoints that are outside the mesh, listeners without a tunnel, tests.
 import type { Socket } from 'node:net'
 import type { MeshError } from '../kit/error.ts'
+import { resetSocket } from '../kit/reset-socket.ts'
 import type { Channel, ChannelSink } from './channel.ts'
 import { httpFailure } from './errors.ts'
 
@@ -50,7 +51,7 @@ class SocketChannel implements Channel {
   reset(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#socket.resetAndDestroy()
+    resetSocket(this.#socket)
   }
 
   pause(): void {
