@@ -122,9 +122,10 @@ export class RequestBody implements BodyHandlers {
 
   onError(error: MeshError): void {
     if (this.#isStopped) return
-    this.#writer?.abort(error)
+    const writer = this.#writer
     this.#tellWhole(undefined)
-    this.#onBroken(error)
+    this.#onBroken(error) // first, or the endpoint is blamed for a try that the client gave up
+    if (this.#writer === writer) writer?.abort(error)
   }
 
   #keep(chunk: Buffer): void {

@@ -135,6 +135,19 @@ describe('flow', () => {
     assert.equal(lab.upstream[0]?.cancelled?.code, 'BAD_MESSAGE')
   })
 
+  it('a client that goes while it sends is not held against the endpoint', async () => {
+    const lab = new WaypointLab({ answer: () => undefined })
+    const body = new FakeBody(10)
+    await lab.request({ method: 'POST' }, body)
+    await turns()
+    const upstream = lab.upstream[0]
+    assert.ok(upstream)
+    upstream.body.abort = () => upstream.fail('CLIENT_GONE', true) // as codecs do
+    body.data('abc').fail(httpFailure('CLIENT_GONE'))
+    assert.deepEqual([lab.records[0]?.status, ...(lab.records[0]?.flags ?? [])], [0, 'DC'])
+    assert.equal(upstream.cancelled?.code, 'CLIENT_GONE')
+  })
+
   it('nothing is read from the client before a connection is there', async () => {
     const lab = new WaypointLab({ backends: limits({ maxConnections: 1 }), pods: ONE_POD, answer: () => undefined })
     await lab.request()
