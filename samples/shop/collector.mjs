@@ -1,5 +1,6 @@
 // A collector of traces to look at: takes OTLP in JSON over HTTP on PORT (default 4318), keeps the last traces in memory and shows
-// them as trees. GET /traces?last=3 (text), GET /spans (JSON). Not for production: it forgets, and shows everything to everybody.
+// them as trees: GET /traces?last=3&path=/api (only those with a path that begins so), GET /spans (JSON). Not for production: it
+// forgets, and shows everything to everybody.
 import http from 'node:http'
 
 const PORT = Number(process.env.PORT ?? 4318)
@@ -25,8 +26,8 @@ const server = http.createServer(async (request, response) => {
     }
     if (pathname === '/readyz') return send(200, 'text/plain', 'ready\n')
     if (pathname === '/spans') return send(200, 'application/json', JSON.stringify([...traces.values()].flat()))
-    if (pathname === '/traces') return send(200, 'text/plain; charset=utf-8', show(Number(searchParams.get('last') ?? SHOWN_TRACES)))
-    send(404, 'text/plain', 'POST /v1/traces, GET /traces?last=N, GET /spans\n')
+    if (pathname === '/traces') return send(200, 'text/plain; charset=utf-8', show(searchParams))
+    send(404, 'text/plain', 'POST /v1/traces, GET /traces?last=N&path=PREFIX, GET /spans\n')
   } catch (error) {
     send(400, 'text/plain', `${error.message}\n`)
   }
@@ -69,8 +70,11 @@ function valuesOf(attributes = []) {
   return Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]))
 }
 
-function show(last) {
-  const shown = last > 0 ? [...traces].slice(-last) : []
+function show(wanted) {
+  const last = Math.max(1, Number(wanted.get('last') ?? SHOWN_TRACES) || SHOWN_TRACES)
+  const path = wanted.get('path') ?? ''
+  const hasPath = (span) => String(span.attributes['url.path'] ?? '').startsWith(path)
+  const shown = [...traces].filter(([, spans]) => spans.some(hasPath)).slice(-last)
   return shown.length === 0 ? 'no traces yet\n' : shown.map(([id, spans]) => tree(id, spans)).join('\n')
 }
 

@@ -163,8 +163,9 @@ describe('what a waypoint lets see', function () {
 
   it('the collector of the samples draws the tree', async () => {
     await spansOf('/order', 7)
-    const trees = (await fetched('http://127.0.0.1:4318/traces?last=200')).split(/\n(?=trace )/)
-    const lines = trees.find((tree) => tree.includes('/order'))?.split('\n') ?? []
+    const trees = (await fetched('http://127.0.0.1:4318/traces?path=/order')).split(/\n(?=trace )/)
+    assert.equal(trees.length, 1)
+    const lines = trees[0]?.split('\n') ?? []
     const shape = lines.slice(1, 8).map((line) => line.replace(/ at [0-9a-f.:]+ /, ' ').replace(/ +[\d.]+ ms.*/, ''))
     assert.deepEqual(shape, [
       `client.shop asks GET ${HOST('front')}/order  200`,
