@@ -16,7 +16,7 @@ const JOIN_BYTES = 64 * 1024
 
 /** Sees the bytes that pass. */
 export interface ByteTap {
-  /** @returns false = drop this chunk */
+  /** @returns false = drop this chunk, and slow the peer down from now on: the connection is being ended */
   received(chunk: Buffer): boolean
   sent(bytes: number): void
 }
@@ -53,7 +53,11 @@ class ChannelDuplex extends Duplex implements ChannelSink {
   }
 
   onData(chunk: Buffer): void {
-    if (this.destroyed || this.#tap?.received(chunk) === false) return
+    if (this.destroyed) return
+    if (this.#tap?.received(chunk) === false) {
+      this.#channel.pause() // for good: a flood is not read until the connection is gone
+      return
+    }
     if (this.push(Buffer.from(chunk)) || this.#isPaused) return
     this.#isPaused = true
     this.#channel.pause()

@@ -116,6 +116,7 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
   close(error?: MeshError): void {
     if (this.#isClosed) return
     this.#failure ??= error ?? httpFailure('CONNECTION_CLOSED')
+    this.watch.stop()
     this.#session.destroy()
     this.#sayFarewell()
   }
@@ -171,6 +172,9 @@ class H2ClientConnection implements HttpConnection, RequestOwner {
 
   #onError(cause: unknown): void {
     this.#failure ??= upstreamFailure(cause)
+    if (this.#isClosed) return
+    this.watch.stop() // Node has ended the session, and would read and drop a flood for as long as it comes
+    this.#sayFarewell()
   }
 
   /** A peer that takes nothing more must not keep us from closing. */

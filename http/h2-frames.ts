@@ -34,6 +34,7 @@ export class FrameWatch implements ByteTap {
   /** Payload that has not come yet. */
   #skip: number
   readonly #ends = new Map<number, StreamEnd>()
+  #isStopped = false
 
   /**
    * @param peer who sends what is watched
@@ -46,6 +47,7 @@ export class FrameWatch implements ByteTap {
   }
 
   received(chunk: Buffer): boolean {
+    if (this.#isStopped) return false
     let at = 0
     while (at < chunk.length) {
       if (this.#skip > 0) {
@@ -70,6 +72,11 @@ export class FrameWatch implements ByteTap {
       }
     }
     return true
+  }
+
+  /** Nothing is wanted of this peer any more: what comes is dropped. */
+  stop(): void {
+    this.#isStopped = true
   }
 
   sent(bytes: number): void {

@@ -139,6 +139,9 @@ class H2ServerConnection implements HttpServerConnection {
   #onError(cause: unknown): void {
     const isFlood = codeOf(cause) === 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES'
     this.#reason ??= cause instanceof MeshError ? cause : httpFailure(isFlood ? 'CLIENT_ABUSE' : 'BAD_MESSAGE', {}, cause)
+    if (this.#isClosed) return
+    this.#watch.stop() // Node has ended the session, and would read and drop a flood for as long as it comes
+    this.#sayFarewell()
   }
 
   #onIdle(): void {
@@ -167,6 +170,7 @@ class H2ServerConnection implements HttpServerConnection {
     if (this.#isClosed) return
     this.#reason ??= reason
     this.#stopTimer()
+    this.#watch.stop()
     this.#session.destroy(reason, reason?.code === 'CLIENT_ABUSE' ? ENHANCE_YOUR_CALM : NO_ERROR)
     this.#sayFarewell()
   }

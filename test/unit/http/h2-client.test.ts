@@ -356,6 +356,25 @@ describe('http/h2-client', () => {
     assert.equal(clock.pending, 0)
   })
 
+  it('a server that breaks the protocol and goes on sending is not read, and reset after a moment', async () => {
+    const clock = new FakeClock()
+    using ends = attackedClient({ clock })
+    const failure = failureOf(ask(ends.client))
+    await settled()
+    ends.peer.send(headers(1, OK), data(0, 10))
+    assert.equal((await failure).code, 'UPSTREAM_BAD_MESSAGE')
+    const before = ends.near.delivered
+    for (let sent = 0; sent < 64; sent++) {
+      ends.peer.send(data(1, 16_000))
+      await settled()
+    }
+    assert.ok(ends.near.delivered - before < 512 * 1024, `${ends.near.delivered - before} bytes were read`)
+    await clock.advance(1000)
+    assert.equal((await ends.closed)?.code, 'UPSTREAM_BAD_MESSAGE')
+    assert.ok(ends.near.isClosed)
+    assert.equal(clock.pending, 0)
+  })
+
   it('closes at once with the reason of its owner', async () => {
     using ends = ourClient((session) => session.on('stream', (stream) => void once(stream, 'close').catch(() => undefined)))
     const failure = failureOf(ask(ends.client))
