@@ -80,6 +80,7 @@ function contextOf(options: WeftOptions): WaypointContext {
     clusters: new Clusters({ config, network: '', ip: self.ip, clock, random, pool }),
     dialer: undefined as unknown as Dialer, // only TCP listeners use it
     buckets: new TokenBuckets(100),
+    globalLimits: undefined as unknown as WaypointContext['globalLimits'], // no limits here
     recorder: options.log === 'off' ? counter : allRecorders([new RequestLog(log), counter]),
     access: new AccessLog(log),
     tcp: undefined as unknown as WaypointContext['tcp'], // as the dialler

@@ -257,10 +257,27 @@ export interface RateLimitSpec {
   readonly by?: readonly ('identity' | { readonly header: string })[]
 }
 
-/** What a RateLimitPolicy says. */
+/** One key and value of a descriptor; keys default to `source_identity`, `route` and the header's name. */
+export type DescriptorEntrySpec =
+  | 'identity'
+  | 'route'
+  | { readonly header: string; readonly key?: string }
+  | { readonly key: string; readonly value: string }
+
+/** Limits that a service (Envoy's rate limit service, gRPC) keeps. Defaults: the policy's namespace, 100ms, `closed`. */
+export interface GlobalRateLimitSpec {
+  readonly service: { readonly name: string; readonly namespace?: string; readonly port: number }
+  readonly domain: string
+  readonly descriptors: readonly { readonly entries: readonly DescriptorEntrySpec[] }[]
+  readonly timeout?: string
+  readonly failureMode?: 'open' | 'closed'
+}
+
+/** What a RateLimitPolicy says: limits of each proxy, global ones, or both. */
 export interface RateLimitPolicySpec {
   readonly targetRefs: readonly RateLimitTarget[]
-  readonly limits: readonly RateLimitSpec[]
+  readonly limits?: readonly RateLimitSpec[]
+  readonly global?: GlobalRateLimitSpec
 }
 
 /** Limits of requests. */

@@ -145,6 +145,28 @@ export interface LocalRateLimit {
   readonly keys: readonly RateLimitKey[]
 }
 
+/** One key and value of a descriptor. `route` = the name of the request's route. */
+export type DescriptorEntry =
+  | { readonly kind: 'identity' | 'route'; readonly key: string }
+  | { readonly kind: 'header'; readonly key: string; readonly name: string }
+  | { readonly kind: 'text'; readonly key: string; readonly value: string }
+
+/** A limit that Envoy's rate limit service (envoy.service.ratelimit.v3) keeps, for all proxies together. */
+export interface GlobalRateLimit {
+  /** `namespace/name` of the policy, for metrics and messages. */
+  readonly policy: string
+  readonly service: BackendRef
+  readonly domain: string
+  /** A descriptor with a header that a request lacks is not sent for it, as Envoy does. */
+  readonly descriptors: readonly (readonly DescriptorEntry[])[]
+  readonly timeoutMs: number
+  /** Whether requests pass while the service does not answer; else they get 500. */
+  readonly failsOpen: boolean
+}
+
+/** A limit of requests; a global one is told by its `domain`. */
+export type RateLimit = LocalRateLimit | GlobalRateLimit
+
 /** Requests of one session go to one endpoint. */
 export interface SessionPersistence {
   readonly name: string
@@ -161,7 +183,7 @@ export interface RouteRule {
   readonly timeouts: RouteTimeouts
   readonly retry: RetryPolicy | undefined
   readonly fault: FaultPolicy | undefined
-  readonly rateLimits: readonly LocalRateLimit[]
+  readonly rateLimits: readonly RateLimit[]
   readonly sessionPersistence: SessionPersistence | undefined
 }
 
@@ -190,7 +212,7 @@ export interface Listener {
   /** Routes of callers' own namespaces, which replace `routes` for callers from there. */
   readonly consumerRoutes: ReadonlyMap<string, readonly Route[]>
   /** Limits that come before any route. */
-  readonly rateLimits: readonly LocalRateLimit[]
+  readonly rateLimits: readonly RateLimit[]
   /** No match answers 404, or for gRPC-only listeners UNIMPLEMENTED. */
   readonly isGrpcOnly: boolean
 }

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file gateway.proto.
  */
 export const file_gateway: GenFile = /*@__PURE__*/
-  fileDesc("Cg1nYXRld2F5LnByb3RvEg93ZWZ0LmdhdGV3YXkudjEiyQIKCExpc3RlbmVyEgwKBG5hbWUYASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIPCgdzZXJ2aWNlGAMgASgJEgwKBHBvcnQYBCABKA0SMwoIcHJvdG9jb2wYBSABKA4yIS53ZWZ0LmdhdGV3YXkudjEuTGlzdGVuZXJQcm90b2NvbBIkCgVydWxlcxgGIAMoCzIVLndlZnQuZ2F0ZXdheS52MS5SdWxlEiYKBnJvdXRlcxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5Sb3V0ZRI4Cg9jb25zdW1lcl9yb3V0ZXMYCCADKAsyHy53ZWZ0LmdhdGV3YXkudjEuQ29uc3VtZXJSb3V0ZXMSLwoLcmF0ZV9saW1pdHMYCSADKAsyGi53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0EhEKCWdycGNfb25seRgKIAEoCCJLCg5Db25zdW1lclJvdXRlcxIRCgluYW1lc3BhY2UYASABKAkSJgoGcm91dGVzGAIgAygLMhYud2VmdC5nYXRld2F5LnYxLlJvdXRlIk8KBVJvdXRlEgwKBG5hbWUYASABKAkSKgoFbWF0Y2gYAiABKAsyGy53ZWZ0LmdhdGV3YXkudjEuUm91dGVNYXRjaBIMCgRydWxlGAMgASgNIs4CCgpSb3V0ZU1hdGNoEigKBHBhdGgYASABKAsyGi53ZWZ0LmdhdGV3YXkudjEuUGF0aE1hdGNoEioKBm1ldGhvZBgCIAEoCzIaLndlZnQuZ2F0ZXdheS52MS5UZXh0TWF0Y2gSLQoJYXV0aG9yaXR5GAMgASgLMhoud2VmdC5nYXRld2F5LnYxLlRleHRNYXRjaBIsCgdoZWFkZXJzGAQgAygLMhsud2VmdC5nYXRld2F5LnYxLk5hbWVkTWF0Y2gSKgoFcXVlcnkYBSADKAsyGy53ZWZ0LmdhdGV3YXkudjEuTmFtZWRNYXRjaBIdChBzb3VyY2VfbmFtZXNwYWNlGAYgASgJSACIAQESLQoNc291cmNlX2xhYmVscxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5MYWJlbEITChFfc291cmNlX25hbWVzcGFjZSJ0CglQYXRoTWF0Y2gSDwoFZXhhY3QYASABKAlIABIQCgZwcmVmaXgYAiABKAlIABIVCgt0ZXh0X3ByZWZpeBgDIAEoCUgAEg8KBXJlZ2V4GAQgASgJSAASFAoMaWdub3Jlc19jYXNlGAUgASgIQgYKBGtpbmQidAoJVGV4dE1hdGNoEg8KBWV4YWN0GAEgASgJSAASEAoGcHJlZml4GAIgASgJSAASDwoFcmVnZXgYAyABKAlIABIrCgdwcmVzZW50GAQgASgLMhgud2VmdC5nYXRld2F5LnYxLlByZXNlbnRIAEIGCgRraW5kIgkKB1ByZXNlbnQiVwoKTmFtZWRNYXRjaBIMCgRuYW1lGAEgASgJEikKBW1hdGNoGAIgASgLMhoud2VmdC5nYXRld2F5LnYxLlRleHRNYXRjaBIQCghpbnZlcnRlZBgDIAEoCCIjCgVMYWJlbBILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkikQMKBFJ1bGUSKAoHZmlsdGVycxgBIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5GaWx0ZXISMgoIYmFja2VuZHMYAiADKAsyIC53ZWZ0LmdhdGV3YXkudjEuV2VpZ2h0ZWRCYWNrZW5kEhcKCnJlcXVlc3RfbXMYAyABKAFIAIgBARIfChJiYWNrZW5kX3JlcXVlc3RfbXMYBCABKAFIAYgBARIrCgVyZXRyeRgFIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5SZXRyeVBvbGljeRIrCgVmYXVsdBgGIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5GYXVsdFBvbGljeRIvCgtyYXRlX2xpbWl0cxgHIAMoCzIaLndlZnQuZ2F0ZXdheS52MS5SYXRlTGltaXQSQAoTc2Vzc2lvbl9wZXJzaXN0ZW5jZRgIIAEoCzIjLndlZnQuZ2F0ZXdheS52MS5TZXNzaW9uUGVyc2lzdGVuY2VCDQoLX3JlcXVlc3RfbXNCFQoTX2JhY2tlbmRfcmVxdWVzdF9tcyK3AgoGRmlsdGVyEjcKD3JlcXVlc3RfaGVhZGVycxgBIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5IZWFkZXJFZGl0c0gAEjgKEHJlc3BvbnNlX2hlYWRlcnMYAiABKAsyHC53ZWZ0LmdhdGV3YXkudjEuSGVhZGVyRWRpdHNIABItCghyZWRpcmVjdBgDIAEoCzIZLndlZnQuZ2F0ZXdheS52MS5SZWRpcmVjdEgAEisKB3Jld3JpdGUYBCABKAsyGC53ZWZ0LmdhdGV3YXkudjEuUmV3cml0ZUgAEikKBm1pcnJvchgFIAEoCzIXLndlZnQuZ2F0ZXdheS52MS5NaXJyb3JIABIrCgRjb3JzGAYgASgLMhsud2VmdC5nYXRld2F5LnYxLkNvcnNQb2xpY3lIAEIGCgRraW5kIiUKBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJImkKC0hlYWRlckVkaXRzEiQKA3NldBgBIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5IZWFkZXISJAoDYWRkGAIgAygLMhcud2VmdC5nYXRld2F5LnYxLkhlYWRlchIOCgZyZW1vdmUYAyADKAkihwEKC1BhdGhSZXdyaXRlEg4KBGZ1bGwYASABKAlIABIwCgZwcmVmaXgYAiABKAsyHi53ZWZ0LmdhdGV3YXkudjEuUHJlZml4UmV3cml0ZUgAEi4KBXJlZ2V4GAMgASgLMh0ud2VmdC5nYXRld2F5LnYxLlJlZ2V4UmV3cml0ZUgAQgYKBGtpbmQiLgoNUHJlZml4UmV3cml0ZRIOCgZwcmVmaXgYASABKAkSDQoFdmFsdWUYAiABKAkiNQoMUmVnZXhSZXdyaXRlEg8KB3BhdHRlcm4YASABKAkSFAoMc3Vic3RpdHV0aW9uGAIgASgJIrcBCghSZWRpcmVjdBIvCgZzY2hlbWUYASABKA4yHy53ZWZ0LmdhdGV3YXkudjEuUmVkaXJlY3RTY2hlbWUSFQoIaG9zdG5hbWUYAiABKAlIAIgBARIRCgRwb3J0GAMgASgNSAGIAQESKgoEcGF0aBgEIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5QYXRoUmV3cml0ZRIOCgZzdGF0dXMYBSABKA1CCwoJX2hvc3RuYW1lQgcKBV9wb3J0IlkKB1Jld3JpdGUSFQoIaG9zdG5hbWUYASABKAlIAIgBARIqCgRwYXRoGAIgASgLMhwud2VmdC5nYXRld2F5LnYxLlBhdGhSZXdyaXRlQgsKCV9ob3N0bmFtZSJeCgZNaXJyb3ISLAoHYmFja2VuZBgBIAEoCzIbLndlZnQuZ2F0ZXdheS52MS5CYWNrZW5kUmVmEhEKCW51bWVyYXRvchgCIAEoDRITCgtkZW5vbWluYXRvchgDIAEoDSKdAQoKQ29yc1BvbGljeRIVCg1hbGxvd19vcmlnaW5zGAEgAygJEhUKDWFsbG93X21ldGhvZHMYAiADKAkSFQoNYWxsb3dfaGVhZGVycxgDIAMoCRIWCg5leHBvc2VfaGVhZGVycxgEIAMoCRIZChFhbGxvd19jcmVkZW50aWFscxgFIAEoCBIXCg9tYXhfYWdlX3NlY29uZHMYBiABKAEiSwoKQmFja2VuZFJlZhIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SEwoGc3Vic2V0GAMgASgJSACIAQFCCQoHX3N1YnNldCKWAQoPV2VpZ2h0ZWRCYWNrZW5kEg4KBndlaWdodBgBIAEoDRIoCgdmaWx0ZXJzGAIgAygLMhcud2VmdC5nYXRld2F5LnYxLkZpbHRlchIuCgdzZXJ2aWNlGAMgASgLMhsud2VmdC5nYXRld2F5LnYxLkJhY2tlbmRSZWZIABIRCgdpbnZhbGlkGAQgASgJSABCBgoEa2luZCKfAQoLUmV0cnlQb2xpY3kSEAoIYXR0ZW1wdHMYASABKA0SDQoFY29kZXMYAiADKA0SMwoKY29uZGl0aW9ucxgDIAMoDjIfLndlZnQuZ2F0ZXdheS52MS5SZXRyeUNvbmRpdGlvbhISCgpiYWNrb2ZmX21zGAQgASgBEhcKCnBlcl90cnlfbXMYBSABKAFIAIgBAUINCgtfcGVyX3RyeV9tcyLzAQoLRmF1bHRQb2xpY3kSMQoFZGVsYXkYASABKAsyIi53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kuRGVsYXkSMQoFYWJvcnQYAiABKAsyIi53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kuQWJvcnQaKgoFRGVsYXkSEAoIZml4ZWRfbXMYASABKAESDwoHcGVyY2VudBgCIAEoARpSCgVBYm9ydBIOCgZzdGF0dXMYASABKA0SGAoLZ3JwY19zdGF0dXMYAiABKA1IAIgBARIPCgdwZXJjZW50GAMgASgBQg4KDF9ncnBjX3N0YXR1cyJ5CglSYXRlTGltaXQSDgoGcG9saWN5GAEgASgJEhAKCHJlcXVlc3RzGAIgASgBEg4KBnBlcl9tcxgDIAEoARINCgVidXJzdBgEIAEoARIrCgRrZXlzGAUgAygLMh0ud2VmdC5nYXRld2F5LnYxLlJhdGVMaW1pdEtleSJwCgxSYXRlTGltaXRLZXkSOgoIaWRlbnRpdHkYASABKAsyJi53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0S2V5LklkZW50aXR5SAASEAoGaGVhZGVyGAIgASgJSAAaCgoISWRlbnRpdHlCBgoEa2luZCKnAQoSU2Vzc2lvblBlcnNpc3RlbmNlEgwKBG5hbWUYASABKAkSKgoEa2luZBgCIAEoDjIcLndlZnQuZ2F0ZXdheS52MS5TZXNzaW9uS2luZBITCgtjb29raWVfcGF0aBgDIAEoCRIlChhhYnNvbHV0ZV90aW1lb3V0X3NlY29uZHMYBCABKAFIAIgBAUIbChlfYWJzb2x1dGVfdGltZW91dF9zZWNvbmRzIqABCgdCYWNrZW5kEg8KB3NlcnZpY2UYASABKAkSLgoGcG9saWN5GAIgASgLMh4ud2VmdC5nYXRld2F5LnYxLlRyYWZmaWNQb2xpY3kSKgoFcG9ydHMYAyADKAsyGy53ZWZ0LmdhdGV3YXkudjEuUG9ydFBvbGljeRIoCgdzdWJzZXRzGAQgAygLMhcud2VmdC5nYXRld2F5LnYxLlN1YnNldCJKCgpQb3J0UG9saWN5EgwKBHBvcnQYASABKA0SLgoGcG9saWN5GAIgASgLMh4ud2VmdC5nYXRld2F5LnYxLlRyYWZmaWNQb2xpY3kiWQoGU3Vic2V0EgwKBG5hbWUYASABKAkSEQoJd29ya2xvYWRzGAIgAygJEi4KBnBvbGljeRgDIAEoCzIeLndlZnQuZ2F0ZXdheS52MS5UcmFmZmljUG9saWN5IqgCCg1UcmFmZmljUG9saWN5EisKCGJhbGFuY2VyGAEgASgLMhkud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyEhYKCXdhcm11cF9tcxgCIAEoAUgAiAEBEjEKCGxvY2FsaXR5GAMgASgLMh8ud2VmdC5nYXRld2F5LnYxLkxvY2FsaXR5UG9saWN5EjIKB291dGxpZXIYBCABKAsyIS53ZWZ0LmdhdGV3YXkudjEuT3V0bGllckRldGVjdGlvbhIxCgZsaW1pdHMYBSABKAsyIS53ZWZ0LmdhdGV3YXkudjEuQ29ubmVjdGlvbkxpbWl0cxIqCgRodHRwGAYgASgOMhwud2VmdC5nYXRld2F5LnYxLkh0dHBWZXJzaW9uQgwKCl93YXJtdXBfbXMi7gMKCEJhbGFuY2VyEj8KDWxlYXN0X3JlcXVlc3QYASABKAsyJi53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXIuTGVhc3RSZXF1ZXN0SAASOwoLcm91bmRfcm9iaW4YAiABKAsyJC53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXIuUm91bmRSb2JpbkgAEjIKBnJhbmRvbRgDIAEoCzIgLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlci5SYW5kb21IABI3CglyaW5nX2hhc2gYBCABKAsyIi53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXIuUmluZ0hhc2hIABIyCgZtYWdsZXYYBSABKAsyIC53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXIuTWFnbGV2SAAaDgoMTGVhc3RSZXF1ZXN0GgwKClJvdW5kUm9iaW4aCAoGUmFuZG9tGk0KCFJpbmdIYXNoEiYKBGtleXMYASADKAsyGC53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleRIZChFtaW5pbXVtX3Jpbmdfc2l6ZRgCIAEoDRpECgZNYWdsZXYSJgoEa2V5cxgBIAMoCzIYLndlZnQuZ2F0ZXdheS52MS5IYXNoS2V5EhIKCnRhYmxlX3NpemUYAiABKA1CBgoEa2luZCL7AQoHSGFzaEtleRIQCgZoZWFkZXIYASABKAlIABIPCgVxdWVyeRgCIAEoCUgAEjEKBmNvb2tpZRgDIAEoCzIfLndlZnQuZ2F0ZXdheS52MS5IYXNoS2V5LkNvb2tpZUgAEjYKCXNvdXJjZV9pcBgEIAEoCzIhLndlZnQuZ2F0ZXdheS52MS5IYXNoS2V5LlNvdXJjZUlwSAAaTgoGQ29va2llEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRIYCgt0dGxfc2Vjb25kcxgDIAEoAUgAiAEBQg4KDF90dGxfc2Vjb25kcxoKCghTb3VyY2VJcEIGCgRraW5kIt0CCg5Mb2NhbGl0eVBvbGljeRIPCgdlbmFibGVkGAEgASgIEkAKCmRpc3RyaWJ1dGUYAiADKAsyLC53ZWZ0LmdhdGV3YXkudjEuTG9jYWxpdHlQb2xpY3kuRGlzdHJpYnV0aW9uEjoKCGZhaWxvdmVyGAMgAygLMigud2VmdC5nYXRld2F5LnYxLkxvY2FsaXR5UG9saWN5LkZhaWxvdmVyEhkKEWZhaWxvdmVyX3ByaW9yaXR5GAQgAygJGk8KDERpc3RyaWJ1dGlvbhIMCgRmcm9tGAEgASgJEjEKAnRvGAIgAygLMiUud2VmdC5nYXRld2F5LnYxLkxvY2FsaXR5UG9saWN5LlNoYXJlGioKBVNoYXJlEhAKCGxvY2FsaXR5GAEgASgJEg8KB3BlcmNlbnQYAiABKAEaJAoIRmFpbG92ZXISDAoEZnJvbRgBIAEoCRIKCgJ0bxgCIAEoCSL1AQoQT3V0bGllckRldGVjdGlvbhIcCg9jb25zZWN1dGl2ZV81eHgYASABKA1IAIgBARInChpjb25zZWN1dGl2ZV9nYXRld2F5X2Vycm9ycxgCIAEoDUgBiAEBEhMKC2ludGVydmFsX21zGAMgASgBEhgKEGJhc2VfZWplY3Rpb25fbXMYBCABKAESHAoUbWF4X2VqZWN0aW9uX3BlcmNlbnQYBSABKAESGgoSbWluX2hlYWx0aF9wZXJjZW50GAYgASgBQhIKEF9jb25zZWN1dGl2ZV81eHhCHQobX2NvbnNlY3V0aXZlX2dhdGV3YXlfZXJyb3JzIu4CChBDb25uZWN0aW9uTGltaXRzEhwKD21heF9jb25uZWN0aW9ucxgBIAEoDUgAiAEBEhoKEmNvbm5lY3RfdGltZW91dF9tcxgCIAEoARIhChRtYXhfcGVuZGluZ19yZXF1ZXN0cxgDIAEoDUgBiAEBEhkKDG1heF9yZXF1ZXN0cxgEIAEoDUgCiAEBEigKG21heF9yZXF1ZXN0c19wZXJfY29ubmVjdGlvbhgFIAEoDUgDiAEBEhgKC21heF9yZXRyaWVzGAYgASgNSASIAQESHAoPaWRsZV90aW1lb3V0X21zGAcgASgBSAWIAQFCEgoQX21heF9jb25uZWN0aW9uc0IXChVfbWF4X3BlbmRpbmdfcmVxdWVzdHNCDwoNX21heF9yZXF1ZXN0c0IeChxfbWF4X3JlcXVlc3RzX3Blcl9jb25uZWN0aW9uQg4KDF9tYXhfcmV0cmllc0ISChBfaWRsZV90aW1lb3V0X21zKjEKEExpc3RlbmVyUHJvdG9jb2wSCAoESFRUUBAAEgcKA1RDUBABEgoKBkRFVEVDVBACKkQKDlJlZGlyZWN0U2NoZW1lEg8KC1NBTUVfU0NIRU1FEAASDwoLU0NIRU1FX0hUVFAQARIQCgxTQ0hFTUVfSFRUUFMQAirzAQoOUmV0cnlDb25kaXRpb24SEwoPQ09OTkVDVF9GQUlMVVJFEAASEgoOUkVGVVNFRF9TVFJFQU0QARIJCgVSRVNFVBACEhgKFFJFU0VUX0JFRk9SRV9SRVFVRVNUEAMSEQoNR0FURVdBWV9FUlJPUhAEEhAKDFNFUlZFUl9FUlJPUhAFEhEKDVJFVFJJQUJMRV80WFgQBhINCglDQU5DRUxMRUQQBxIVChFERUFETElORV9FWENFRURFRBAIEhYKElJFU09VUkNFX0VYSEFVU1RFRBAJEg8KC1VOQVZBSUxBQkxFEAoSDAoISU5URVJOQUwQCyolCgtTZXNzaW9uS2luZBIKCgZDT09LSUUQABIKCgZIRUFERVIQASo4CgtIdHRwVmVyc2lvbhIPCgtBTllfVkVSU0lPThAAEgwKCEhUVFBfMV8xEAESCgoGSFRUUF8yEAJiBnByb3RvMw");
+  fileDesc("Cg1nYXRld2F5LnByb3RvEg93ZWZ0LmdhdGV3YXkudjEiyQIKCExpc3RlbmVyEgwKBG5hbWUYASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIPCgdzZXJ2aWNlGAMgASgJEgwKBHBvcnQYBCABKA0SMwoIcHJvdG9jb2wYBSABKA4yIS53ZWZ0LmdhdGV3YXkudjEuTGlzdGVuZXJQcm90b2NvbBIkCgVydWxlcxgGIAMoCzIVLndlZnQuZ2F0ZXdheS52MS5SdWxlEiYKBnJvdXRlcxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5Sb3V0ZRI4Cg9jb25zdW1lcl9yb3V0ZXMYCCADKAsyHy53ZWZ0LmdhdGV3YXkudjEuQ29uc3VtZXJSb3V0ZXMSLwoLcmF0ZV9saW1pdHMYCSADKAsyGi53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0EhEKCWdycGNfb25seRgKIAEoCCJLCg5Db25zdW1lclJvdXRlcxIRCgluYW1lc3BhY2UYASABKAkSJgoGcm91dGVzGAIgAygLMhYud2VmdC5nYXRld2F5LnYxLlJvdXRlIk8KBVJvdXRlEgwKBG5hbWUYASABKAkSKgoFbWF0Y2gYAiABKAsyGy53ZWZ0LmdhdGV3YXkudjEuUm91dGVNYXRjaBIMCgRydWxlGAMgASgNIs4CCgpSb3V0ZU1hdGNoEigKBHBhdGgYASABKAsyGi53ZWZ0LmdhdGV3YXkudjEuUGF0aE1hdGNoEioKBm1ldGhvZBgCIAEoCzIaLndlZnQuZ2F0ZXdheS52MS5UZXh0TWF0Y2gSLQoJYXV0aG9yaXR5GAMgASgLMhoud2VmdC5nYXRld2F5LnYxLlRleHRNYXRjaBIsCgdoZWFkZXJzGAQgAygLMhsud2VmdC5nYXRld2F5LnYxLk5hbWVkTWF0Y2gSKgoFcXVlcnkYBSADKAsyGy53ZWZ0LmdhdGV3YXkudjEuTmFtZWRNYXRjaBIdChBzb3VyY2VfbmFtZXNwYWNlGAYgASgJSACIAQESLQoNc291cmNlX2xhYmVscxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5MYWJlbEITChFfc291cmNlX25hbWVzcGFjZSJ0CglQYXRoTWF0Y2gSDwoFZXhhY3QYASABKAlIABIQCgZwcmVmaXgYAiABKAlIABIVCgt0ZXh0X3ByZWZpeBgDIAEoCUgAEg8KBXJlZ2V4GAQgASgJSAASFAoMaWdub3Jlc19jYXNlGAUgASgIQgYKBGtpbmQidAoJVGV4dE1hdGNoEg8KBWV4YWN0GAEgASgJSAASEAoGcHJlZml4GAIgASgJSAASDwoFcmVnZXgYAyABKAlIABIrCgdwcmVzZW50GAQgASgLMhgud2VmdC5nYXRld2F5LnYxLlByZXNlbnRIAEIGCgRraW5kIgkKB1ByZXNlbnQiVwoKTmFtZWRNYXRjaBIMCgRuYW1lGAEgASgJEikKBW1hdGNoGAIgASgLMhoud2VmdC5nYXRld2F5LnYxLlRleHRNYXRjaBIQCghpbnZlcnRlZBgDIAEoCCIjCgVMYWJlbBILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkikQMKBFJ1bGUSKAoHZmlsdGVycxgBIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5GaWx0ZXISMgoIYmFja2VuZHMYAiADKAsyIC53ZWZ0LmdhdGV3YXkudjEuV2VpZ2h0ZWRCYWNrZW5kEhcKCnJlcXVlc3RfbXMYAyABKAFIAIgBARIfChJiYWNrZW5kX3JlcXVlc3RfbXMYBCABKAFIAYgBARIrCgVyZXRyeRgFIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5SZXRyeVBvbGljeRIrCgVmYXVsdBgGIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5GYXVsdFBvbGljeRIvCgtyYXRlX2xpbWl0cxgHIAMoCzIaLndlZnQuZ2F0ZXdheS52MS5SYXRlTGltaXQSQAoTc2Vzc2lvbl9wZXJzaXN0ZW5jZRgIIAEoCzIjLndlZnQuZ2F0ZXdheS52MS5TZXNzaW9uUGVyc2lzdGVuY2VCDQoLX3JlcXVlc3RfbXNCFQoTX2JhY2tlbmRfcmVxdWVzdF9tcyK3AgoGRmlsdGVyEjcKD3JlcXVlc3RfaGVhZGVycxgBIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5IZWFkZXJFZGl0c0gAEjgKEHJlc3BvbnNlX2hlYWRlcnMYAiABKAsyHC53ZWZ0LmdhdGV3YXkudjEuSGVhZGVyRWRpdHNIABItCghyZWRpcmVjdBgDIAEoCzIZLndlZnQuZ2F0ZXdheS52MS5SZWRpcmVjdEgAEisKB3Jld3JpdGUYBCABKAsyGC53ZWZ0LmdhdGV3YXkudjEuUmV3cml0ZUgAEikKBm1pcnJvchgFIAEoCzIXLndlZnQuZ2F0ZXdheS52MS5NaXJyb3JIABIrCgRjb3JzGAYgASgLMhsud2VmdC5nYXRld2F5LnYxLkNvcnNQb2xpY3lIAEIGCgRraW5kIiUKBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJImkKC0hlYWRlckVkaXRzEiQKA3NldBgBIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5IZWFkZXISJAoDYWRkGAIgAygLMhcud2VmdC5nYXRld2F5LnYxLkhlYWRlchIOCgZyZW1vdmUYAyADKAkihwEKC1BhdGhSZXdyaXRlEg4KBGZ1bGwYASABKAlIABIwCgZwcmVmaXgYAiABKAsyHi53ZWZ0LmdhdGV3YXkudjEuUHJlZml4UmV3cml0ZUgAEi4KBXJlZ2V4GAMgASgLMh0ud2VmdC5nYXRld2F5LnYxLlJlZ2V4UmV3cml0ZUgAQgYKBGtpbmQiLgoNUHJlZml4UmV3cml0ZRIOCgZwcmVmaXgYASABKAkSDQoFdmFsdWUYAiABKAkiNQoMUmVnZXhSZXdyaXRlEg8KB3BhdHRlcm4YASABKAkSFAoMc3Vic3RpdHV0aW9uGAIgASgJIrcBCghSZWRpcmVjdBIvCgZzY2hlbWUYASABKA4yHy53ZWZ0LmdhdGV3YXkudjEuUmVkaXJlY3RTY2hlbWUSFQoIaG9zdG5hbWUYAiABKAlIAIgBARIRCgRwb3J0GAMgASgNSAGIAQESKgoEcGF0aBgEIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5QYXRoUmV3cml0ZRIOCgZzdGF0dXMYBSABKA1CCwoJX2hvc3RuYW1lQgcKBV9wb3J0IlkKB1Jld3JpdGUSFQoIaG9zdG5hbWUYASABKAlIAIgBARIqCgRwYXRoGAIgASgLMhwud2VmdC5nYXRld2F5LnYxLlBhdGhSZXdyaXRlQgsKCV9ob3N0bmFtZSJeCgZNaXJyb3ISLAoHYmFja2VuZBgBIAEoCzIbLndlZnQuZ2F0ZXdheS52MS5CYWNrZW5kUmVmEhEKCW51bWVyYXRvchgCIAEoDRITCgtkZW5vbWluYXRvchgDIAEoDSKdAQoKQ29yc1BvbGljeRIVCg1hbGxvd19vcmlnaW5zGAEgAygJEhUKDWFsbG93X21ldGhvZHMYAiADKAkSFQoNYWxsb3dfaGVhZGVycxgDIAMoCRIWCg5leHBvc2VfaGVhZGVycxgEIAMoCRIZChFhbGxvd19jcmVkZW50aWFscxgFIAEoCBIXCg9tYXhfYWdlX3NlY29uZHMYBiABKAEiSwoKQmFja2VuZFJlZhIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SEwoGc3Vic2V0GAMgASgJSACIAQFCCQoHX3N1YnNldCKWAQoPV2VpZ2h0ZWRCYWNrZW5kEg4KBndlaWdodBgBIAEoDRIoCgdmaWx0ZXJzGAIgAygLMhcud2VmdC5nYXRld2F5LnYxLkZpbHRlchIuCgdzZXJ2aWNlGAMgASgLMhsud2VmdC5nYXRld2F5LnYxLkJhY2tlbmRSZWZIABIRCgdpbnZhbGlkGAQgASgJSABCBgoEa2luZCKfAQoLUmV0cnlQb2xpY3kSEAoIYXR0ZW1wdHMYASABKA0SDQoFY29kZXMYAiADKA0SMwoKY29uZGl0aW9ucxgDIAMoDjIfLndlZnQuZ2F0ZXdheS52MS5SZXRyeUNvbmRpdGlvbhISCgpiYWNrb2ZmX21zGAQgASgBEhcKCnBlcl90cnlfbXMYBSABKAFIAIgBAUINCgtfcGVyX3RyeV9tcyLzAQoLRmF1bHRQb2xpY3kSMQoFZGVsYXkYASABKAsyIi53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kuRGVsYXkSMQoFYWJvcnQYAiABKAsyIi53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kuQWJvcnQaKgoFRGVsYXkSEAoIZml4ZWRfbXMYASABKAESDwoHcGVyY2VudBgCIAEoARpSCgVBYm9ydBIOCgZzdGF0dXMYASABKA0SGAoLZ3JwY19zdGF0dXMYAiABKA1IAIgBARIPCgdwZXJjZW50GAMgASgBQg4KDF9ncnBjX3N0YXR1cyKrAQoJUmF0ZUxpbWl0Eg4KBnBvbGljeRgBIAEoCRIQCghyZXF1ZXN0cxgCIAEoARIOCgZwZXJfbXMYAyABKAESDQoFYnVyc3QYBCABKAESKwoEa2V5cxgFIAMoCzIdLndlZnQuZ2F0ZXdheS52MS5SYXRlTGltaXRLZXkSMAoGZ2xvYmFsGAYgASgLMiAud2VmdC5nYXRld2F5LnYxLkdsb2JhbFJhdGVMaW1pdCLPAwoPR2xvYmFsUmF0ZUxpbWl0EiwKB3NlcnZpY2UYASABKAsyGy53ZWZ0LmdhdGV3YXkudjEuQmFja2VuZFJlZhIOCgZkb21haW4YAiABKAkSQAoLZGVzY3JpcHRvcnMYAyADKAsyKy53ZWZ0LmdhdGV3YXkudjEuR2xvYmFsUmF0ZUxpbWl0LkRlc2NyaXB0b3ISEgoKdGltZW91dF9tcxgEIAEoARISCgpmYWlsc19vcGVuGAUgASgIGkUKCkRlc2NyaXB0b3ISNwoHZW50cmllcxgBIAMoCzImLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQuRW50cnkatwEKBUVudHJ5EgsKA2tleRgBIAEoCRI9CghpZGVudGl0eRgCIAEoCzIpLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQuSWRlbnRpdHlIABI3CgVyb3V0ZRgDIAEoCzImLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQuUm91dGVIABIQCgZoZWFkZXIYBCABKAlIABIOCgR0ZXh0GAUgASgJSABCBwoFdmFsdWUaCgoISWRlbnRpdHkaBwoFUm91dGUicAoMUmF0ZUxpbWl0S2V5EjoKCGlkZW50aXR5GAEgASgLMiYud2VmdC5nYXRld2F5LnYxLlJhdGVMaW1pdEtleS5JZGVudGl0eUgAEhAKBmhlYWRlchgCIAEoCUgAGgoKCElkZW50aXR5QgYKBGtpbmQipwEKElNlc3Npb25QZXJzaXN0ZW5jZRIMCgRuYW1lGAEgASgJEioKBGtpbmQYAiABKA4yHC53ZWZ0LmdhdGV3YXkudjEuU2Vzc2lvbktpbmQSEwoLY29va2llX3BhdGgYAyABKAkSJQoYYWJzb2x1dGVfdGltZW91dF9zZWNvbmRzGAQgASgBSACIAQFCGwoZX2Fic29sdXRlX3RpbWVvdXRfc2Vjb25kcyKgAQoHQmFja2VuZBIPCgdzZXJ2aWNlGAEgASgJEi4KBnBvbGljeRgCIAEoCzIeLndlZnQuZ2F0ZXdheS52MS5UcmFmZmljUG9saWN5EioKBXBvcnRzGAMgAygLMhsud2VmdC5nYXRld2F5LnYxLlBvcnRQb2xpY3kSKAoHc3Vic2V0cxgEIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5TdWJzZXQiSgoKUG9ydFBvbGljeRIMCgRwb3J0GAEgASgNEi4KBnBvbGljeRgCIAEoCzIeLndlZnQuZ2F0ZXdheS52MS5UcmFmZmljUG9saWN5IlkKBlN1YnNldBIMCgRuYW1lGAEgASgJEhEKCXdvcmtsb2FkcxgCIAMoCRIuCgZwb2xpY3kYAyABKAsyHi53ZWZ0LmdhdGV3YXkudjEuVHJhZmZpY1BvbGljeSKoAgoNVHJhZmZpY1BvbGljeRIrCghiYWxhbmNlchgBIAEoCzIZLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlchIWCgl3YXJtdXBfbXMYAiABKAFIAIgBARIxCghsb2NhbGl0eRgDIAEoCzIfLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeRIyCgdvdXRsaWVyGAQgASgLMiEud2VmdC5nYXRld2F5LnYxLk91dGxpZXJEZXRlY3Rpb24SMQoGbGltaXRzGAUgASgLMiEud2VmdC5nYXRld2F5LnYxLkNvbm5lY3Rpb25MaW1pdHMSKgoEaHR0cBgGIAEoDjIcLndlZnQuZ2F0ZXdheS52MS5IdHRwVmVyc2lvbkIMCgpfd2FybXVwX21zIu4DCghCYWxhbmNlchI/Cg1sZWFzdF9yZXF1ZXN0GAEgASgLMiYud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLkxlYXN0UmVxdWVzdEgAEjsKC3JvdW5kX3JvYmluGAIgASgLMiQud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLlJvdW5kUm9iaW5IABIyCgZyYW5kb20YAyABKAsyIC53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXIuUmFuZG9tSAASNwoJcmluZ19oYXNoGAQgASgLMiIud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLlJpbmdIYXNoSAASMgoGbWFnbGV2GAUgASgLMiAud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLk1hZ2xldkgAGg4KDExlYXN0UmVxdWVzdBoMCgpSb3VuZFJvYmluGggKBlJhbmRvbRpNCghSaW5nSGFzaBImCgRrZXlzGAEgAygLMhgud2VmdC5nYXRld2F5LnYxLkhhc2hLZXkSGQoRbWluaW11bV9yaW5nX3NpemUYAiABKA0aRAoGTWFnbGV2EiYKBGtleXMYASADKAsyGC53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleRISCgp0YWJsZV9zaXplGAIgASgNQgYKBGtpbmQi+wEKB0hhc2hLZXkSEAoGaGVhZGVyGAEgASgJSAASDwoFcXVlcnkYAiABKAlIABIxCgZjb29raWUYAyABKAsyHy53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleS5Db29raWVIABI2Cglzb3VyY2VfaXAYBCABKAsyIS53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleS5Tb3VyY2VJcEgAGk4KBkNvb2tpZRIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSGAoLdHRsX3NlY29uZHMYAyABKAFIAIgBAUIOCgxfdHRsX3NlY29uZHMaCgoIU291cmNlSXBCBgoEa2luZCLdAgoOTG9jYWxpdHlQb2xpY3kSDwoHZW5hYmxlZBgBIAEoCBJACgpkaXN0cmlidXRlGAIgAygLMiwud2VmdC5nYXRld2F5LnYxLkxvY2FsaXR5UG9saWN5LkRpc3RyaWJ1dGlvbhI6CghmYWlsb3ZlchgDIAMoCzIoLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeS5GYWlsb3ZlchIZChFmYWlsb3Zlcl9wcmlvcml0eRgEIAMoCRpPCgxEaXN0cmlidXRpb24SDAoEZnJvbRgBIAEoCRIxCgJ0bxgCIAMoCzIlLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeS5TaGFyZRoqCgVTaGFyZRIQCghsb2NhbGl0eRgBIAEoCRIPCgdwZXJjZW50GAIgASgBGiQKCEZhaWxvdmVyEgwKBGZyb20YASABKAkSCgoCdG8YAiABKAki9QEKEE91dGxpZXJEZXRlY3Rpb24SHAoPY29uc2VjdXRpdmVfNXh4GAEgASgNSACIAQESJwoaY29uc2VjdXRpdmVfZ2F0ZXdheV9lcnJvcnMYAiABKA1IAYgBARITCgtpbnRlcnZhbF9tcxgDIAEoARIYChBiYXNlX2VqZWN0aW9uX21zGAQgASgBEhwKFG1heF9lamVjdGlvbl9wZXJjZW50GAUgASgBEhoKEm1pbl9oZWFsdGhfcGVyY2VudBgGIAEoAUISChBfY29uc2VjdXRpdmVfNXh4Qh0KG19jb25zZWN1dGl2ZV9nYXRld2F5X2Vycm9ycyLuAgoQQ29ubmVjdGlvbkxpbWl0cxIcCg9tYXhfY29ubmVjdGlvbnMYASABKA1IAIgBARIaChJjb25uZWN0X3RpbWVvdXRfbXMYAiABKAESIQoUbWF4X3BlbmRpbmdfcmVxdWVzdHMYAyABKA1IAYgBARIZCgxtYXhfcmVxdWVzdHMYBCABKA1IAogBARIoChttYXhfcmVxdWVzdHNfcGVyX2Nvbm5lY3Rpb24YBSABKA1IA4gBARIYCgttYXhfcmV0cmllcxgGIAEoDUgEiAEBEhwKD2lkbGVfdGltZW91dF9tcxgHIAEoAUgFiAEBQhIKEF9tYXhfY29ubmVjdGlvbnNCFwoVX21heF9wZW5kaW5nX3JlcXVlc3RzQg8KDV9tYXhfcmVxdWVzdHNCHgocX21heF9yZXF1ZXN0c19wZXJfY29ubmVjdGlvbkIOCgxfbWF4X3JldHJpZXNCEgoQX2lkbGVfdGltZW91dF9tcyoxChBMaXN0ZW5lclByb3RvY29sEggKBEhUVFAQABIHCgNUQ1AQARIKCgZERVRFQ1QQAipECg5SZWRpcmVjdFNjaGVtZRIPCgtTQU1FX1NDSEVNRRAAEg8KC1NDSEVNRV9IVFRQEAESEAoMU0NIRU1FX0hUVFBTEAIq8wEKDlJldHJ5Q29uZGl0aW9uEhMKD0NPTk5FQ1RfRkFJTFVSRRAAEhIKDlJFRlVTRURfU1RSRUFNEAESCQoFUkVTRVQQAhIYChRSRVNFVF9CRUZPUkVfUkVRVUVTVBADEhEKDUdBVEVXQVlfRVJST1IQBBIQCgxTRVJWRVJfRVJST1IQBRIRCg1SRVRSSUFCTEVfNFhYEAYSDQoJQ0FOQ0VMTEVEEAcSFQoRREVBRExJTkVfRVhDRUVERUQQCBIWChJSRVNPVVJDRV9FWEhBVVNURUQQCRIPCgtVTkFWQUlMQUJMRRAKEgwKCElOVEVSTkFMEAsqJQoLU2Vzc2lvbktpbmQSCgoGQ09PS0lFEAASCgoGSEVBREVSEAEqOAoLSHR0cFZlcnNpb24SDwoLQU5ZX1ZFUlNJT04QABIMCghIVFRQXzFfMRABEgoKBkhUVFBfMhACYgZwcm90bzM");
 
 /**
  * One port of one service behind one gateway; named GATEWAY/SERVICE/PORT.
@@ -905,6 +905,13 @@ export type RateLimit = Message<"weft.gateway.v1.RateLimit"> & {
    * @generated from field: repeated weft.gateway.v1.RateLimitKey keys = 5;
    */
   keys: RateLimitKey[];
+
+  /**
+   * Set = not a token bucket: a service is asked, and of the above only policy counts.
+   *
+   * @generated from field: weft.gateway.v1.GlobalRateLimit global = 6;
+   */
+  global?: GlobalRateLimit | undefined;
 };
 
 /**
@@ -913,6 +920,132 @@ export type RateLimit = Message<"weft.gateway.v1.RateLimit"> & {
  */
 export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
   messageDesc(file_gateway, 24);
+
+/**
+ * @generated from message weft.gateway.v1.GlobalRateLimit
+ */
+export type GlobalRateLimit = Message<"weft.gateway.v1.GlobalRateLimit"> & {
+  /**
+   * @generated from field: weft.gateway.v1.BackendRef service = 1;
+   */
+  service?: BackendRef | undefined;
+
+  /**
+   * @generated from field: string domain = 2;
+   */
+  domain: string;
+
+  /**
+   * @generated from field: repeated weft.gateway.v1.GlobalRateLimit.Descriptor descriptors = 3;
+   */
+  descriptors: GlobalRateLimit_Descriptor[];
+
+  /**
+   * @generated from field: double timeout_ms = 4;
+   */
+  timeoutMs: number;
+
+  /**
+   * @generated from field: bool fails_open = 5;
+   */
+  failsOpen: boolean;
+};
+
+/**
+ * Describes the message weft.gateway.v1.GlobalRateLimit.
+ * Use `create(GlobalRateLimitSchema)` to create a new message.
+ */
+export const GlobalRateLimitSchema: GenMessage<GlobalRateLimit> = /*@__PURE__*/
+  messageDesc(file_gateway, 25);
+
+/**
+ * @generated from message weft.gateway.v1.GlobalRateLimit.Descriptor
+ */
+export type GlobalRateLimit_Descriptor = Message<"weft.gateway.v1.GlobalRateLimit.Descriptor"> & {
+  /**
+   * @generated from field: repeated weft.gateway.v1.GlobalRateLimit.Entry entries = 1;
+   */
+  entries: GlobalRateLimit_Entry[];
+};
+
+/**
+ * Describes the message weft.gateway.v1.GlobalRateLimit.Descriptor.
+ * Use `create(GlobalRateLimit_DescriptorSchema)` to create a new message.
+ */
+export const GlobalRateLimit_DescriptorSchema: GenMessage<GlobalRateLimit_Descriptor> = /*@__PURE__*/
+  messageDesc(file_gateway, 25, 0);
+
+/**
+ * @generated from message weft.gateway.v1.GlobalRateLimit.Entry
+ */
+export type GlobalRateLimit_Entry = Message<"weft.gateway.v1.GlobalRateLimit.Entry"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * @generated from oneof weft.gateway.v1.GlobalRateLimit.Entry.value
+   */
+  value: {
+    /**
+     * @generated from field: weft.gateway.v1.GlobalRateLimit.Identity identity = 2;
+     */
+    value: GlobalRateLimit_Identity;
+    case: "identity";
+  } | {
+    /**
+     * @generated from field: weft.gateway.v1.GlobalRateLimit.Route route = 3;
+     */
+    value: GlobalRateLimit_Route;
+    case: "route";
+  } | {
+    /**
+     * @generated from field: string header = 4;
+     */
+    value: string;
+    case: "header";
+  } | {
+    /**
+     * @generated from field: string text = 5;
+     */
+    value: string;
+    case: "text";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message weft.gateway.v1.GlobalRateLimit.Entry.
+ * Use `create(GlobalRateLimit_EntrySchema)` to create a new message.
+ */
+export const GlobalRateLimit_EntrySchema: GenMessage<GlobalRateLimit_Entry> = /*@__PURE__*/
+  messageDesc(file_gateway, 25, 1);
+
+/**
+ * @generated from message weft.gateway.v1.GlobalRateLimit.Identity
+ */
+export type GlobalRateLimit_Identity = Message<"weft.gateway.v1.GlobalRateLimit.Identity"> & {
+};
+
+/**
+ * Describes the message weft.gateway.v1.GlobalRateLimit.Identity.
+ * Use `create(GlobalRateLimit_IdentitySchema)` to create a new message.
+ */
+export const GlobalRateLimit_IdentitySchema: GenMessage<GlobalRateLimit_Identity> = /*@__PURE__*/
+  messageDesc(file_gateway, 25, 2);
+
+/**
+ * @generated from message weft.gateway.v1.GlobalRateLimit.Route
+ */
+export type GlobalRateLimit_Route = Message<"weft.gateway.v1.GlobalRateLimit.Route"> & {
+};
+
+/**
+ * Describes the message weft.gateway.v1.GlobalRateLimit.Route.
+ * Use `create(GlobalRateLimit_RouteSchema)` to create a new message.
+ */
+export const GlobalRateLimit_RouteSchema: GenMessage<GlobalRateLimit_Route> = /*@__PURE__*/
+  messageDesc(file_gateway, 25, 3);
 
 /**
  * @generated from message weft.gateway.v1.RateLimitKey
@@ -941,7 +1074,7 @@ export type RateLimitKey = Message<"weft.gateway.v1.RateLimitKey"> & {
  * Use `create(RateLimitKeySchema)` to create a new message.
  */
 export const RateLimitKeySchema: GenMessage<RateLimitKey> = /*@__PURE__*/
-  messageDesc(file_gateway, 25);
+  messageDesc(file_gateway, 26);
 
 /**
  * @generated from message weft.gateway.v1.RateLimitKey.Identity
@@ -954,7 +1087,7 @@ export type RateLimitKey_Identity = Message<"weft.gateway.v1.RateLimitKey.Identi
  * Use `create(RateLimitKey_IdentitySchema)` to create a new message.
  */
 export const RateLimitKey_IdentitySchema: GenMessage<RateLimitKey_Identity> = /*@__PURE__*/
-  messageDesc(file_gateway, 25, 0);
+  messageDesc(file_gateway, 26, 0);
 
 /**
  * @generated from message weft.gateway.v1.SessionPersistence
@@ -986,7 +1119,7 @@ export type SessionPersistence = Message<"weft.gateway.v1.SessionPersistence"> &
  * Use `create(SessionPersistenceSchema)` to create a new message.
  */
 export const SessionPersistenceSchema: GenMessage<SessionPersistence> = /*@__PURE__*/
-  messageDesc(file_gateway, 26);
+  messageDesc(file_gateway, 27);
 
 /**
  * How the endpoints of a service are treated; named by the service.
@@ -1022,7 +1155,7 @@ export type Backend = Message<"weft.gateway.v1.Backend"> & {
  * Use `create(BackendSchema)` to create a new message.
  */
 export const BackendSchema: GenMessage<Backend> = /*@__PURE__*/
-  messageDesc(file_gateway, 27);
+  messageDesc(file_gateway, 28);
 
 /**
  * @generated from message weft.gateway.v1.PortPolicy
@@ -1044,7 +1177,7 @@ export type PortPolicy = Message<"weft.gateway.v1.PortPolicy"> & {
  * Use `create(PortPolicySchema)` to create a new message.
  */
 export const PortPolicySchema: GenMessage<PortPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 28);
+  messageDesc(file_gateway, 29);
 
 /**
  * @generated from message weft.gateway.v1.Subset
@@ -1073,7 +1206,7 @@ export type Subset = Message<"weft.gateway.v1.Subset"> & {
  * Use `create(SubsetSchema)` to create a new message.
  */
 export const SubsetSchema: GenMessage<Subset> = /*@__PURE__*/
-  messageDesc(file_gateway, 29);
+  messageDesc(file_gateway, 30);
 
 /**
  * @generated from message weft.gateway.v1.TrafficPolicy
@@ -1115,7 +1248,7 @@ export type TrafficPolicy = Message<"weft.gateway.v1.TrafficPolicy"> & {
  * Use `create(TrafficPolicySchema)` to create a new message.
  */
 export const TrafficPolicySchema: GenMessage<TrafficPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 30);
+  messageDesc(file_gateway, 31);
 
 /**
  * @generated from message weft.gateway.v1.Balancer
@@ -1162,7 +1295,7 @@ export type Balancer = Message<"weft.gateway.v1.Balancer"> & {
  * Use `create(BalancerSchema)` to create a new message.
  */
 export const BalancerSchema: GenMessage<Balancer> = /*@__PURE__*/
-  messageDesc(file_gateway, 31);
+  messageDesc(file_gateway, 32);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.LeastRequest
@@ -1175,7 +1308,7 @@ export type Balancer_LeastRequest = Message<"weft.gateway.v1.Balancer.LeastReque
  * Use `create(Balancer_LeastRequestSchema)` to create a new message.
  */
 export const Balancer_LeastRequestSchema: GenMessage<Balancer_LeastRequest> = /*@__PURE__*/
-  messageDesc(file_gateway, 31, 0);
+  messageDesc(file_gateway, 32, 0);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.RoundRobin
@@ -1188,7 +1321,7 @@ export type Balancer_RoundRobin = Message<"weft.gateway.v1.Balancer.RoundRobin">
  * Use `create(Balancer_RoundRobinSchema)` to create a new message.
  */
 export const Balancer_RoundRobinSchema: GenMessage<Balancer_RoundRobin> = /*@__PURE__*/
-  messageDesc(file_gateway, 31, 1);
+  messageDesc(file_gateway, 32, 1);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.Random
@@ -1201,7 +1334,7 @@ export type Balancer_Random = Message<"weft.gateway.v1.Balancer.Random"> & {
  * Use `create(Balancer_RandomSchema)` to create a new message.
  */
 export const Balancer_RandomSchema: GenMessage<Balancer_Random> = /*@__PURE__*/
-  messageDesc(file_gateway, 31, 2);
+  messageDesc(file_gateway, 32, 2);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.RingHash
@@ -1223,7 +1356,7 @@ export type Balancer_RingHash = Message<"weft.gateway.v1.Balancer.RingHash"> & {
  * Use `create(Balancer_RingHashSchema)` to create a new message.
  */
 export const Balancer_RingHashSchema: GenMessage<Balancer_RingHash> = /*@__PURE__*/
-  messageDesc(file_gateway, 31, 3);
+  messageDesc(file_gateway, 32, 3);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.Maglev
@@ -1245,7 +1378,7 @@ export type Balancer_Maglev = Message<"weft.gateway.v1.Balancer.Maglev"> & {
  * Use `create(Balancer_MaglevSchema)` to create a new message.
  */
 export const Balancer_MaglevSchema: GenMessage<Balancer_Maglev> = /*@__PURE__*/
-  messageDesc(file_gateway, 31, 4);
+  messageDesc(file_gateway, 32, 4);
 
 /**
  * @generated from message weft.gateway.v1.HashKey
@@ -1286,7 +1419,7 @@ export type HashKey = Message<"weft.gateway.v1.HashKey"> & {
  * Use `create(HashKeySchema)` to create a new message.
  */
 export const HashKeySchema: GenMessage<HashKey> = /*@__PURE__*/
-  messageDesc(file_gateway, 32);
+  messageDesc(file_gateway, 33);
 
 /**
  * @generated from message weft.gateway.v1.HashKey.Cookie
@@ -1313,7 +1446,7 @@ export type HashKey_Cookie = Message<"weft.gateway.v1.HashKey.Cookie"> & {
  * Use `create(HashKey_CookieSchema)` to create a new message.
  */
 export const HashKey_CookieSchema: GenMessage<HashKey_Cookie> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 0);
+  messageDesc(file_gateway, 33, 0);
 
 /**
  * @generated from message weft.gateway.v1.HashKey.SourceIp
@@ -1326,7 +1459,7 @@ export type HashKey_SourceIp = Message<"weft.gateway.v1.HashKey.SourceIp"> & {
  * Use `create(HashKey_SourceIpSchema)` to create a new message.
  */
 export const HashKey_SourceIpSchema: GenMessage<HashKey_SourceIp> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 1);
+  messageDesc(file_gateway, 33, 1);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy
@@ -1358,7 +1491,7 @@ export type LocalityPolicy = Message<"weft.gateway.v1.LocalityPolicy"> & {
  * Use `create(LocalityPolicySchema)` to create a new message.
  */
 export const LocalityPolicySchema: GenMessage<LocalityPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 33);
+  messageDesc(file_gateway, 34);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy.Distribution
@@ -1380,7 +1513,7 @@ export type LocalityPolicy_Distribution = Message<"weft.gateway.v1.LocalityPolic
  * Use `create(LocalityPolicy_DistributionSchema)` to create a new message.
  */
 export const LocalityPolicy_DistributionSchema: GenMessage<LocalityPolicy_Distribution> = /*@__PURE__*/
-  messageDesc(file_gateway, 33, 0);
+  messageDesc(file_gateway, 34, 0);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy.Share
@@ -1402,7 +1535,7 @@ export type LocalityPolicy_Share = Message<"weft.gateway.v1.LocalityPolicy.Share
  * Use `create(LocalityPolicy_ShareSchema)` to create a new message.
  */
 export const LocalityPolicy_ShareSchema: GenMessage<LocalityPolicy_Share> = /*@__PURE__*/
-  messageDesc(file_gateway, 33, 1);
+  messageDesc(file_gateway, 34, 1);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy.Failover
@@ -1424,7 +1557,7 @@ export type LocalityPolicy_Failover = Message<"weft.gateway.v1.LocalityPolicy.Fa
  * Use `create(LocalityPolicy_FailoverSchema)` to create a new message.
  */
 export const LocalityPolicy_FailoverSchema: GenMessage<LocalityPolicy_Failover> = /*@__PURE__*/
-  messageDesc(file_gateway, 33, 2);
+  messageDesc(file_gateway, 34, 2);
 
 /**
  * @generated from message weft.gateway.v1.OutlierDetection
@@ -1466,7 +1599,7 @@ export type OutlierDetection = Message<"weft.gateway.v1.OutlierDetection"> & {
  * Use `create(OutlierDetectionSchema)` to create a new message.
  */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
-  messageDesc(file_gateway, 34);
+  messageDesc(file_gateway, 35);
 
 /**
  * @generated from message weft.gateway.v1.ConnectionLimits
@@ -1513,7 +1646,7 @@ export type ConnectionLimits = Message<"weft.gateway.v1.ConnectionLimits"> & {
  * Use `create(ConnectionLimitsSchema)` to create a new message.
  */
 export const ConnectionLimitsSchema: GenMessage<ConnectionLimits> = /*@__PURE__*/
-  messageDesc(file_gateway, 35);
+  messageDesc(file_gateway, 36);
 
 /**
  * @generated from enum weft.gateway.v1.ListenerProtocol

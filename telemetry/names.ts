@@ -120,6 +120,12 @@ export const HTTP_BUCKETS = [
   0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000,
 ] as const
 
+/** Metric name -> help, of global rate limits at a waypoint. */
+export const RATE_LIMIT_METRICS = {
+  weft_global_rate_limits_total:
+    'Questions to rate limit services, by policy and outcome: allowed, limited, failed_open, failed_closed (no usable answer)',
+} as const
+
 /** Metric name -> help, of the export of spans. */
 export const TRACE_METRICS = {
   weft_spans_exported_total: 'Spans that the collector took',

@@ -32,6 +32,7 @@ import { Dialer } from './dial.ts'
 import { Door } from './door.ts'
 import { RequestCounter } from './count.ts'
 import { configDump } from './dump.ts'
+import { GlobalLimits } from './global-limits.ts'
 import { LiveConnections } from './live.ts'
 import { allRecorders, RequestLog } from './record.ts'
 import type { WaypointSettings } from './settings.ts'
@@ -234,8 +235,7 @@ function makeContext(
     unusedMs: settings.poolUnusedMs,
     clock,
   })
-  const connect = (key: UpstreamKey, events: ConnectionEvents, signal: AbortSignal): Promise<HttpConnection> =>
-    connectUpstream(dialer, clock, key, events, signal)
+  const clusters = makeClusters(settings, config, dialer, clock)
   return {
     settings,
     clock,
@@ -245,21 +245,22 @@ function makeContext(
     identity,
     self: { network: settings.network, ip, namespace, hostname: `${name}.${namespace}.svc.${settings.clusterDomain}` },
     config,
-    clusters: new Clusters({
-      config,
-      network: settings.network,
-      ip,
-      clock,
-      random,
-      pool: { connect, idleTimeoutMs: settings.upstreamIdleMs },
-    }),
+    clusters,
     dialer,
     buckets: new TokenBuckets(MOST_BUCKETS),
+    globalLimits: new GlobalLimits({ clusters, clock, metrics }),
     recorder: allRecorders([new RequestLog(log), new RequestCounter(new HttpMetrics(metrics))]),
     access,
     tcp: { records: new RecordBook({ metrics: tcpMetrics, access, clock }), metrics: tcpMetrics },
     live: new LiveConnections(),
   }
+}
+
+function makeClusters(settings: WaypointSettings, config: Configuration, dialer: Dialer, clock: Clock): Clusters {
+  const connect = (key: UpstreamKey, events: ConnectionEvents, signal: AbortSignal): Promise<HttpConnection> =>
+    connectUpstream(dialer, clock, key, events, signal)
+  const pool = { connect, idleTimeoutMs: settings.upstreamIdleMs }
+  return new Clusters({ config, network: settings.network, ip: settings.instanceIp as IpAddress, clock, random, pool })
 }
 
 async function connectUpstream(

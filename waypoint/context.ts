@@ -18,6 +18,7 @@ import type { Configuration } from './config.ts'
 import type { Self, Target } from './decide.ts'
 import type { Dialer } from './dial.ts'
 import { waypointFailure } from './errors.ts'
+import type { GlobalLimits } from './global-limits.ts'
 import type { LiveConnections } from './live.ts'
 import type { RequestRecorder } from './record.ts'
 import type { WaypointSettings } from './settings.ts'
@@ -37,6 +38,7 @@ export interface WaypointContext {
   readonly clusters: Clusters
   readonly dialer: Dialer
   readonly buckets: TokenBuckets
+  readonly globalLimits: GlobalLimits
   readonly recorder: RequestRecorder
   readonly access: AccessLog
   /** What is carried as it is. */

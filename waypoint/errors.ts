@@ -33,6 +33,15 @@ export const ERRORS = {
   },
   NO_ROUTE: { source: 'downstream', retry: 'no', status: 404, flag: 'NR', message: 'no route matches the request' },
   RATE_LIMITED: { source: 'downstream', retry: 'no', status: 429, flag: 'RL', message: 'local rate limited' },
+  GLOBAL_RATE_LIMITED: { source: 'downstream', retry: 'no', status: 429, flag: 'RL', message: 'rate limited' },
+  RATE_LIMIT_FAILED: {
+    source: 'internal',
+    retry: 'no',
+    status: 500,
+    flag: 'RLSE',
+    message: 'rate limit service error',
+    hint: 'does the service of the RateLimitPolicy answer within its timeout, and may the waypoint call it? `failureMode: open` lets requests pass',
+  },
   FAULT_ABORT: { source: 'internal', retry: 'no', status: 503, flag: 'FI', message: 'fault filter abort' },
   INVALID_BACKEND: {
     source: 'internal',

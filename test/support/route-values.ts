@@ -11,12 +11,14 @@ import {
 } from '../../model/backend.ts'
 import type {
   BackendRef,
+  GlobalRateLimit,
   Listener,
   LocalRateLimit,
   NamedMatch,
   PathRewrite,
   RetryPolicy,
   Route,
+  RateLimit,
   RouteFilter,
   RouteMatch,
   RouteRule,
@@ -190,6 +192,24 @@ const rateLimit: fc.Arbitrary<LocalRateLimit> = record({
   burst: amount,
   keys: few(fc.oneof(fc.constant({ kind: 'identity' as const }), record({ kind: fc.constant('header' as const), name: token }))),
 })
+const entryKey = printable
+const globalLimit: fc.Arbitrary<GlobalRateLimit> = record({
+  policy: printable,
+  service: record({ service: key, port, subset: fc.constant(undefined) }),
+  domain: printable,
+  descriptors: few(
+    few(
+      fc.oneof(
+        record({ kind: fc.constantFrom('identity', 'route'), key: entryKey }),
+        record({ kind: fc.constant('header' as const), key: entryKey, name: token }),
+        record({ kind: fc.constant('text' as const), key: entryKey, value: printable }),
+      ),
+    ),
+  ),
+  timeoutMs: fc.integer({ min: 1, max: 60_000 }),
+  failsOpen: fc.boolean(),
+})
+const anyLimit: fc.Arbitrary<RateLimit> = fc.oneof(rateLimit, globalLimit)
 
 /** Any rule. */
 export const anyRouteRule: fc.Arbitrary<RouteRule> = record({
@@ -203,7 +223,7 @@ export const anyRouteRule: fc.Arbitrary<RouteRule> = record({
       abort: maybe(record({ status: fc.integer({ min: 200, max: 599 }), grpcStatus: maybe(count), percent })),
     }),
   ),
-  rateLimits: few(rateLimit),
+  rateLimits: few(anyLimit),
   sessionPersistence: maybe(
     record({
       name: token,
@@ -227,7 +247,7 @@ export const anyListener: fc.Arbitrary<Listener> = fc
       protocol: fc.constantFrom('HTTP', 'TCP', 'DETECT'),
       routes: few(route),
       consumerRoutes: few(fc.tuple(label, few(route))).map((entries) => new Map(entries)),
-      rateLimits: few(rateLimit),
+      rateLimits: few(anyLimit),
       isGrpcOnly: fc.boolean(),
     })
   })

@@ -296,6 +296,7 @@ export class WaypointLab {
       self,
       config,
       clusters: new Clusters({ config, network: '', ip: self.ip, clock, random, pool: { connect, idleTimeoutMs: 60_000 } }),
+      globalLimits: undefined as unknown as WaypointContext['globalLimits'],
       dialer: undefined as unknown as Dialer,
       tcp: undefined as unknown as WaypointContext['tcp'],
       buckets: new TokenBuckets(100),

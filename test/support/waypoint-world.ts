@@ -99,7 +99,7 @@ export class WaypointWorld implements AsyncDisposable {
     const app = options.app ?? echoApp()
     await listen(app)
     const connects: ConnectRequest[] = []
-    const door = await serveEndpoint(ca, app, connects)
+    const door = await serveEndpoint(ca, connects)
     const appPort = (app.address() as AddressInfo).port
     const store = new PushStore([NETWORKS_TYPE, AUTHORIZATION_TYPE, ADDRESS_TYPE, BACKEND_TYPE, LISTENER_TYPE])
     store.update(resourcesOf(options, appPort))
@@ -222,7 +222,7 @@ async function listen(server: net.Server): Promise<void> {
 }
 
 /** What the endpoint's ztunnel does: admits, answers the CONNECT, connects to the app. */
-async function serveEndpoint(ca: TestCa, app: net.Server, connects: ConnectRequest[]): Promise<tls.Server> {
+async function serveEndpoint(ca: TestCa, connects: ConnectRequest[]): Promise<tls.Server> {
   const credentials = await ca.workload(ENDPOINT_ID)
   const door = tls.createServer({ ...credentials, ALPNProtocols: ['h2'], requestCert: true, rejectUnauthorized: true })
   door.on('secureConnection', (socket) => {
@@ -230,7 +230,7 @@ async function serveEndpoint(ca: TestCa, app: net.Server, connects: ConnectReque
       onConnect(request, stream) {
         connects.push(request)
         const tunnel = duplexOf(stream.accept())
-        const socketToApp = net.connect((app.address() as AddressInfo).port, '127.0.0.1')
+        const socketToApp = net.connect(Number(request.authority.split(':').at(-1)), '127.0.0.1')
         socketToApp.on('error', () => tunnel.destroy())
         tunnel.on('error', () => socketToApp.destroy())
         tunnel.pipe(socketToApp).pipe(tunnel)

@@ -40,7 +40,8 @@ export interface AttemptOptions {
   readonly cluster: BackendCluster
   readonly endpoint: BalancedEndpoint
   readonly lease: Lease
-  readonly client: CallClient
+  /** Undefined = the waypoint asks for itself. */
+  readonly client: CallClient | undefined
   readonly head: RequestHead
   readonly body: Pick<RequestBody, 'length' | 'sendTo' | 'detach'>
   /** Limit of this try in ms. */

@@ -4,6 +4,7 @@ import type { BodyReader, BodyWriter, RawPair, ServerExchange } from '../../http
 import type { Timer } from '../../kit/clock.ts'
 import type { MeshError } from '../../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../../model/http.ts'
+import type { GlobalRateLimit } from '../../model/route.ts'
 import type { InjectedFault } from '../../policy/http/choose.ts'
 import { grpcStatusIn, httpStatusOf, isGrpc } from '../../policy/http/grpc.ts'
 import { retryPauseMs } from '../../policy/http/retry.ts'
@@ -18,8 +19,8 @@ import { beginRequest, beginTry, endRequest, tracedHead } from '../spans.ts'
 import { Attempt } from './attempt.ts'
 import type { TryFailure } from './attempt.ts'
 import { mirrorRequest } from './mirror.ts'
-import { plainPlan, planRequest, withRequestId } from './plan.ts'
-import type { ProxyPlan } from './plan.ts'
+import { globalLimitsOf, plainPlan, planRequest, retryAfter, withRequestId } from './plan.ts'
+import type { Plan, ProxyPlan } from './plan.ts'
 import { joinRaw, pump } from './raw.ts'
 import type { RawCounters } from './raw.ts'
 import { RequestBody } from './replay.ts'
@@ -56,6 +57,8 @@ class Flow {
   /** The fault's delay or the pause before a retry. */
   #pause: Timer | undefined
   #deadline: Timer | undefined
+  /** To rate limit services. */
+  #question: Disposable | undefined
   #live: Disposable | undefined
   /** Set after a protocol switch. */
   #raw: RawCounters | undefined
@@ -96,11 +99,36 @@ class Flow {
     const entry = config.listenerFor(target.entry.listener.service, target.port) ?? target.entry
     const plan = planRequest(this.#head, { entry, client, buckets, nowMs: clock.monotonicMs(), random })
     this.#record.route = plan.route?.name
-    if (plan.kind === 'refuse') this.#refuse(plan.error, { headers: plan.headers })
-    else if (plan.kind === 'reply') {
-      reply(this.#exchange, plan.response, this.#record)
-      this.#finish()
-    } else this.#begin(plan)
+    if (plan.kind === 'refuse') {
+      this.#refuse(plan.error, { headers: plan.headers })
+      return
+    }
+    const limits = globalLimitsOf(entry.listener, plan.route)
+    if (limits.length === 0) this.#carryOut(plan)
+    else this.#askAbout(limits, plan)
+  }
+
+  /** Only then anything happens, also an answer of the rule's own. */
+  #askAbout(limits: readonly GlobalRateLimit[], plan: Exclude<Plan, { kind: 'refuse' }>): void {
+    const request = { head: this.#head, client: this.#downstream.client.id, route: plan.route.name }
+    const question = this.#waypoint.globalLimits.ask(limits, request, (refusal) => {
+      if (refusal === undefined) this.#carryOut(plan)
+      else this.#refuse(refusal.error, refusal.retryAfterMs === undefined ? {} : { headers: [retryAfter(refusal.retryAfterMs)] })
+    })
+    if (this.#isOver) question[Symbol.dispose]()
+    else this.#question = question
+  }
+
+  #carryOut(plan: Exclude<Plan, { kind: 'refuse' }>): void {
+    try {
+      if (plan.kind === 'proxy') this.#begin(plan)
+      else {
+        reply(this.#exchange, plan.response, this.#record)
+        this.#finish()
+      }
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   /** Faults, then the first try. */
@@ -320,6 +348,7 @@ class Flow {
     this.#exchange.onClosed = undefined
     this.#pause?.[Symbol.dispose]()
     this.#deadline?.[Symbol.dispose]()
+    this.#question?.[Symbol.dispose]()
     this.#live?.[Symbol.dispose]()
     this.#retries[Symbol.dispose]()
     const record = this.#record

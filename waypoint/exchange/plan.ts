@@ -3,7 +3,17 @@
 import type { MeshError } from '../../kit/error.ts'
 import type { HeaderField, RequestHead, ResponseHead } from '../../model/http.ts'
 import { headerOf } from '../../model/http.ts'
-import type { BackendRef, HeaderEdits, LocalRateLimit, Mirror, Route, RouteFilter, RouteRule } from '../../model/route.ts'
+import type {
+  BackendRef,
+  GlobalRateLimit,
+  HeaderEdits,
+  Listener,
+  Mirror,
+  RateLimit,
+  Route,
+  RouteFilter,
+  RouteRule,
+} from '../../model/route.ts'
 import { chooseBackend, chooseFault, chooseMirrors } from '../../policy/http/choose.ts'
 import type { InjectedFault } from '../../policy/http/choose.ts'
 import { corsFor } from '../../policy/http/cors.ts'
@@ -130,8 +140,9 @@ function mirrorFilters(rule: RouteRule, ofBackend: readonly RouteFilter[]): read
 }
 
 /** @returns how long to wait; undefined = within all limits */
-function limitedBy(limits: readonly LocalRateLimit[], head: RequestHead, { buckets, client, nowMs }: PlanContext): number | undefined {
+function limitedBy(limits: readonly RateLimit[], head: RequestHead, { buckets, client, nowMs }: PlanContext): number | undefined {
   for (const limit of limits) {
+    if ('domain' in limit) continue // asked for by the flow: see globalLimitsOf
     const taken = buckets.take(limit, head, client.id, nowMs)
     if (!taken.isAllowed) return taken.retryAfterMs
   }
@@ -139,8 +150,18 @@ function limitedBy(limits: readonly LocalRateLimit[], head: RequestHead, { bucke
 }
 
 function refuse(route: Route | undefined, retryAfterMs: number): Plan {
-  const seconds = String(Math.max(1, Math.ceil(retryAfterMs / 1000)))
-  return { kind: 'refuse', route, error: waypointFailure('RATE_LIMITED'), headers: [['retry-after', seconds]] }
+  return { kind: 'refuse', route, error: waypointFailure('RATE_LIMITED'), headers: [retryAfter(retryAfterMs)] }
+}
+
+/** The header that says when to come again: whole seconds, at least one. */
+export function retryAfter(ms: number): HeaderField {
+  return ['retry-after', String(Math.max(1, Math.ceil(ms / 1000)))]
+}
+
+/** What is asked after a request was planned, before anything is done for it: the limits of its listener, then those of its rule. */
+export function globalLimitsOf(listener: Listener, route: Route): readonly GlobalRateLimit[] {
+  if (listener.rateLimits.length === 0 && route.rule.rateLimits.length === 0) return []
+  return [...listener.rateLimits, ...route.rule.rateLimits].filter((limit) => 'domain' in limit)
 }
 
 function sanitised(head: RequestHead): RequestHead {

@@ -14,8 +14,9 @@ import {
 import { decodeMessage, encodeMessage } from '../../proto/wire.ts'
 import { Faults } from './check.ts'
 import { numberOf } from './gateway.ts'
+import { rateLimitsFromWire, rateLimitToWire } from './rate-limit.ts'
 import { matchFromWire, matchToWire } from './route-match.ts'
-import { rateLimitsFromWire, rateLimitToWire, ruleFromWire, ruleToWire } from './route-rule.ts'
+import { ruleFromWire, ruleToWire } from './route-rule.ts'
 
 const ROUTES_LIMIT = 16_384
 const CONSUMERS_LIMIT = 4096

@@ -1,20 +1,8 @@
 // The rules of weft.gateway.v1.Listener (backends, timeouts, retries, faults, limits, sessions), wire <-> model.
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
-import type {
-  FaultPolicy,
-  LocalRateLimit,
-  RateLimitKey,
-  RetryCondition,
-  RetryPolicy,
-  RouteRule,
-  SessionPersistence,
-  WeightedBackend,
-} from '../../model/route.ts'
+import type { FaultPolicy, RetryCondition, RetryPolicy, RouteRule, SessionPersistence, WeightedBackend } from '../../model/route.ts'
 import {
   type FaultPolicy as WireFault,
-  type RateLimit as WireLimit,
-  type RateLimitKey as WireLimitKey,
-  type RateLimitSchema,
   RetryCondition as WireCondition,
   type RetryPolicy as WireRetry,
   type Rule as WireRule,
@@ -26,12 +14,11 @@ import {
 } from '../../proto/gateway_pb.ts'
 import { type Faults, optional } from './check.ts'
 import { numberOf } from './gateway.ts'
+import { rateLimitsFromWire, rateLimitToWire } from './rate-limit.ts'
 import { backendRefFromWire, backendRefToWire, filtersFromWire, filterToWire } from './route-filter.ts'
 
 const BACKENDS_LIMIT = 1024
 const CODES_LIMIT = 512
-const RATE_LIMITS_LIMIT = 64
-const KEYS_LIMIT = 16
 const STATUS = { least: 100, most: 599 }
 const PERCENT = { most: 100 }
 
@@ -83,35 +70,6 @@ export function ruleToWire(rule: RouteRule): WireRule {
     rateLimits: rule.rateLimits.map(rateLimitToWire),
     ...(sessionPersistence && { sessionPersistence: sessionToWire(sessionPersistence) }),
   })
-}
-
-/** Turns decoded rate limits into the model's, in their order. */
-export function rateLimitsFromWire(faults: Faults, field: string, list: readonly WireLimit[]): LocalRateLimit[] {
-  return faults.many(field, list, RATE_LIMITS_LIMIT).map((wire) => ({
-    policy: faults.text(`${field}.policy`, wire.policy),
-    requests: faults.amount(`${field}.requests`, wire.requests),
-    perMs: faults.amount(`${field}.per_ms`, wire.perMs, { least: 1 }),
-    burst: faults.amount(`${field}.burst`, wire.burst),
-    keys: faults.many(`${field}.keys`, wire.keys, KEYS_LIMIT).map((key) => limitKeyFromWire(faults, `${field}.keys`, key)),
-  }))
-}
-
-/** The message of a rate limit. */
-export function rateLimitToWire(limit: LocalRateLimit): MessageInitShape<typeof RateLimitSchema> {
-  const { policy, requests, perMs, burst, keys } = limit
-  return {
-    policy,
-    requests,
-    perMs,
-    burst,
-    keys: keys.map((key) => ({ kind: key.kind === 'identity' ? { case: key.kind, value: {} } : { case: key.kind, value: key.name } })),
-  }
-}
-
-function limitKeyFromWire(faults: Faults, field: string, { kind }: WireLimitKey): RateLimitKey {
-  if (kind.case === 'header') return { kind: 'header', name: faults.headerName(field, kind.value) }
-  if (kind.case !== 'identity') faults.note(field, 'no known kind of key')
-  return { kind: 'identity' }
 }
 
 function backendFromWire(faults: Faults, field: string, wire: WireBackend): WeightedBackend {

@@ -1,11 +1,12 @@
 // RateLimitPolicies -> limits on listeners and rules. A policy is one budget per proxy: all its targets draw on the same buckets.
 import type { RateLimitPolicy, RateLimitPolicySpec, RateLimitTarget } from '../../../model/istio-networking.ts'
 import type { Service as KubeService } from '../../../model/object.ts'
-import type { Listener, LocalRateLimit, Route, RouteRule } from '../../../model/route.ts'
+import type { Listener, LocalRateLimit, RateLimit, Route, RouteRule } from '../../../model/route.ts'
 import { rateLimitPolicySpec } from '../../../objects/schema/rate-limit.ts'
 import { type Finding, joined } from '../gateway/finding.ts'
 import { hostnameOf, type MeshNames, namespaceOf } from '../mesh.ts'
 import { goDurationMs } from './duration.ts'
+import { type AskedService, globalLimit, problemOfService } from './global-limit.ts'
 import { refusal, verdictOf } from './outcomes.ts'
 import { readSpec } from './read-spec.ts'
 
@@ -20,7 +21,9 @@ export interface ParsedRateLimit {
   readonly name: string
   readonly createdAt: string
   readonly targets: readonly RateLimitTarget[]
-  readonly limits: readonly LocalRateLimit[]
+  readonly limits: readonly RateLimit[]
+  /** `namespace/name` and port of the rate limit service, if one is asked. */
+  readonly asks: AskedService | undefined
   readonly problem: string | undefined
 }
 
@@ -46,21 +49,29 @@ export interface Limited {
 }
 
 /** Pure; never throws. */
-export function parseRateLimit(object: RateLimitPolicy): ParsedRateLimit {
+export function parseRateLimit(object: RateLimitPolicy, names: MeshNames): ParsedRateLimit {
   const namespace = namespaceOf(object)
   const { name, creationTimestamp } = object.metadata
   const head = { namespace, name, createdAt: typeof creationTimestamp === 'string' ? creationTimestamp : '' }
   const spec = readSpec<RateLimitPolicySpec>(rateLimitPolicySpec, object)
-  if ('problem' in spec) return { ...head, targets: [], limits: [], problem: spec.problem }
-  const limits = spec.limits.map(({ requests, per, burst, by = [] }): LocalRateLimit => {
+  if ('problem' in spec) return { ...head, targets: [], limits: [], asks: undefined, problem: spec.problem }
+  const limits = (spec.limits ?? []).map(({ requests, per, burst, by = [] }): LocalRateLimit => {
     const keys = by.map((key) =>
       key === 'identity' ? ({ kind: key } as const) : ({ kind: 'header', name: key.header.toLowerCase() } as const),
     )
     return { policy: `${namespace}/${name}`, requests, perMs: goDurationMs(per), burst: burst ?? requests, keys }
   })
   const bad = limits.findIndex(({ perMs }) => perMs === 0)
-  const problem = bad === -1 ? undefined : `limits[${bad}].per: must be longer than nothing`
-  return { ...head, targets: spec.targetRefs, limits, problem }
+  const { global } = spec
+  const asked = global === undefined ? undefined : globalLimit(global, namespace, name, names)
+  const problem = bad === -1 ? asked?.problem : `limits[${bad}].per: must be longer than nothing`
+  return {
+    ...head,
+    targets: spec.targetRefs,
+    limits: asked === undefined ? limits : [...limits, asked.limit],
+    asks: asked?.service,
+    problem,
+  }
 }
 
 /** Policies on one listener, in their order. A listener that carries no HTTP has none. */
@@ -97,7 +108,7 @@ export function limited(listener: Listener, hits: readonly LimitHit[]): Limited 
 }
 
 /** What is said of a policy. @param found indexes of targets that were found */
-export function rateLimitFinding(parsed: ParsedRateLimit, found: ReadonlySet<number>, isFull: boolean): Finding {
+export function rateLimitFinding(parsed: ParsedRateLimit, found: ReadonlySet<number>, isFull: boolean, world: LimitWorld): Finding {
   if (parsed.problem !== undefined) return refusal(CONDITION, 'Invalid', `nothing is in force: ${parsed.problem}`)
   const lost = parsed.targets.flatMap(({ kind, name, sectionName }, i) => {
     const text = `targetRefs[${i}]: ${kind} ${parsed.namespace}/${name}${sectionName === undefined ? '' : ` (${sectionName})`}`
@@ -105,6 +116,8 @@ export function rateLimitFinding(parsed: ParsedRateLimit, found: ReadonlySet<num
   })
   if (found.size === 0) return refusal(CONDITION, 'TargetNotFound', joined(lost))
   const others = isFull ? [`not everywhere: other policies take all the room for limits that a listener or rule has (${MAX_LIMITS})`] : []
+  const absent = parsed.asks === undefined ? undefined : problemOfService(parsed.asks, world.kubeServices)
+  if (absent !== undefined) others.push(absent)
   return verdictOf(CONDITION, { ignored: lost, dropped: [], broken: [], unresolved: [], others })
 }
 
@@ -141,7 +154,7 @@ function withLimits(rule: RouteRule, hits: readonly LimitHit[], full: Set<Parsed
 }
 
 /** Once, even if several targets of a policy lead here: a request would be counted twice. */
-function add(list: LocalRateLimit[], parsed: ParsedRateLimit, full: Set<ParsedRateLimit>): void {
+function add(list: RateLimit[], parsed: ParsedRateLimit, full: Set<ParsedRateLimit>): void {
   const missing = parsed.limits.filter((limit) => !list.includes(limit))
   if (list.length + missing.length > MAX_LIMITS) full.add(parsed)
   else list.push(...missing)

@@ -32,7 +32,7 @@ export class RateLimits {
     listeners: ReadonlyMap<string, Listener>,
     world: LimitWorld,
   ): { listeners: ReadonlyMap<string, Listener>; findings: ReadonlyMap<MeshObject, Finding> } {
-    const parsed = this.#kept.parse(objects, parseRateLimit)
+    const parsed = this.#kept.parse(objects, (object) => parseRateLimit(object, world.names))
     const policies = [...parsed.values()].sort(compareAge)
     const found = new Map<ParsedRateLimit, Set<number>>()
     const full = new Set<ParsedRateLimit>()
@@ -53,7 +53,7 @@ export class RateLimits {
     }
     this.#memos = memos
     const findings = new Map<RateLimitPolicy, Finding>()
-    for (const [object, item] of parsed) findings.set(object, rateLimitFinding(item, found.get(item) ?? new Set(), full.has(item)))
+    for (const [object, item] of parsed) findings.set(object, rateLimitFinding(item, found.get(item) ?? new Set(), full.has(item), world))
     return { listeners: result, findings: this.#kept.keep(findings) }
   }
 }

@@ -19,6 +19,14 @@ const limit = (spec: object): unknown =>
     'weft.dev/v1alpha1',
   )
 
+const GLOBAL = {
+  service: { name: 'limits', port: 8081 },
+  domain: 'shop',
+  descriptors: [{ entries: ['identity', 'route', { header: 'x-user', key: 'user' }, { key: 'a', value: 'b' }] }],
+  timeout: '50ms',
+  failureMode: 'open',
+}
+
 /** Fault as an expression; absent = valid. */
 const ROWS: readonly { readonly name: string; readonly object: unknown; readonly fault?: RegExp }[] = [
   { name: 'a VirtualService', object: http({ route: [{ destination: { host: 'a' } }] }) },
@@ -77,6 +85,21 @@ const ROWS: readonly { readonly name: string; readonly object: unknown; readonly
     fault: /targetRefs\[0\]\.sectionName/,
   },
   { name: 'no requests', object: limit({ limits: [{ requests: 0, per: '1s' }] }), fault: /limits\[0\]\.requests/ },
+  { name: 'a global limit', object: limit({ limits: undefined, global: GLOBAL }) },
+  { name: 'no limit of either kind', object: limit({ limits: undefined }), fault: /^spec: must have limits, global, or both/ },
+  { name: 'no descriptor', object: limit({ global: { ...GLOBAL, descriptors: [] } }), fault: /global\.descriptors/ },
+  {
+    name: 'an empty descriptor',
+    object: limit({ global: { ...GLOBAL, descriptors: [{ entries: [] }] } }),
+    fault: /descriptors\[0\]\.entries/,
+  },
+  {
+    name: 'an entry that is not known',
+    object: limit({ global: { ...GLOBAL, descriptors: [{ entries: ['ip'] }] } }),
+    fault: /descriptors\[0\]\.entries\[0\]/,
+  },
+  { name: 'a failure mode that is none', object: limit({ global: { ...GLOBAL, failureMode: 'ask' } }), fault: /global\.failureMode/ },
+  { name: 'a domain with blanks', object: limit({ global: { ...GLOBAL, domain: 'a b' } }), fault: /global\.domain/ },
   { name: 'a key that is not known', object: limit({ limits: [{ requests: 1, per: '1s', by: ['ip'] }] }), fault: /limits\[0\]\.by\[0\]/ },
 ]
 

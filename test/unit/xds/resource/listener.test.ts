@@ -86,6 +86,25 @@ const BROKEN: readonly { readonly name: string; readonly given: Wire; readonly w
   { name: 'fault of 101 %', given: withRule({ fault: { delay: { percent: 101 } } }), want: /percent: 101/ },
   { name: 'abort without a status', given: withRule({ fault: { abort: { percent: 1 } } }), want: /abort.status: 0/ },
   { name: 'rate limit per 0 ms', given: { rateLimits: [{ policy: 'a/b' }] }, want: /per_ms: 0/ },
+  {
+    name: 'a global limit of no service',
+    given: { rateLimits: [{ policy: 'a/b', global: { timeoutMs: 1 } }] },
+    want: /service: is absent/,
+  },
+  {
+    name: 'a global limit that waits for nothing',
+    given: { rateLimits: [{ policy: 'a/b', global: { service: { service: 'a/b', port: 1 }, timeoutMs: 0 } }] },
+    want: /timeout_ms: 0/,
+  },
+  {
+    name: 'a global limit that asks nothing that is known',
+    given: {
+      rateLimits: [
+        { policy: 'a/b', global: { service: { service: 'a/b', port: 1 }, timeoutMs: 1, descriptors: [{ entries: [{ key: 'k' }] }] } },
+      ],
+    },
+    want: /no known kind of value/,
+  },
   { name: 'rate limit key', given: { rateLimits: [{ policy: 'a/b', perMs: 1, keys: [{}] }] }, want: /no known kind of key/ },
   { name: 'session name', given: withRule({ sessionPersistence: { name: 'a;b' } }), want: /session_persistence.name/ },
   { name: 'session kind', given: withRule({ sessionPersistence: { name: 'a', kind: 5 as 0 } }), want: /kind: unknown value 5/ },

@@ -15,6 +15,7 @@ const HTTP_ROUTE = route('HTTPRoute', {
     { backendRefs: [{ name: 'cart', port: 80 }] },
   ],
 })
+const GLOBAL = { service: { name: 'cart', port: 80 }, domain: 'd', descriptors: [{ entries: ['identity'] }] }
 const PORTS = service('shop', 'cart', ['http:80', 'grpc:81', 'tcp:82'])
 
 interface Row {
@@ -151,6 +152,42 @@ const ROWS: readonly Row[] = [
     says: { rl: /^False Invalid: nothing is in force: limits\[0\]\.per/ },
   },
   {
+    name: 'a global limit alone',
+    objects: [rateLimitPolicy({ targetRefs: ON_CART, limits: undefined, global: GLOBAL })],
+    want: { 80: ['shop/rl'] },
+    says: { rl: /^True Accepted: in force$/ },
+  },
+  {
+    name: 'a global limit beside one of each proxy, on a rule, by a service that is not there',
+    objects: [
+      HTTP_ROUTE,
+      rateLimitPolicy({
+        targetRefs: [{ kind: 'HTTPRoute', name: 'r', sectionName: '1' }],
+        global: { ...GLOBAL, service: { name: 'limits', namespace: 'infra', port: 8081 } },
+      }),
+    ],
+    want: { 'HTTPRoute/shop/r/1': ['shop/rl', 'shop/rl'] },
+    says: { rl: /^True PartiallyInvalid: global\.service: Service infra\/limits has no port 8081: requests are answered 500$/ },
+  },
+  {
+    name: 'a service that is not there, failing open',
+    objects: [rateLimitPolicy({ targetRefs: ON_CART, global: { ...GLOBAL, service: { name: 'cart', port: 9 }, failureMode: 'open' } })],
+    want: { 80: ['shop/rl', 'shop/rl'] },
+    says: { rl: /^True PartiallyInvalid: .* has no port 9: requests pass unlimited$/ },
+  },
+  {
+    name: 'an endless question',
+    objects: [rateLimitPolicy({ targetRefs: ON_CART, global: { ...GLOBAL, timeout: '61s' } })],
+    want: {},
+    says: { rl: /^False Invalid: nothing is in force: global\.timeout: must be 1ms to 60s/ },
+  },
+  {
+    name: 'no limit at all',
+    objects: [rateLimitPolicy({ targetRefs: ON_CART, limits: undefined })],
+    want: {},
+    says: { rl: /^False Invalid: .*must have limits, global, or both/ },
+  },
+  {
     name: 'a misspelt field',
     objects: [rateLimitPolicy({ targetRefs: ON_CART, limit: [] })],
     want: {},
@@ -190,6 +227,36 @@ describe('controlplane/translate/istio/rate-limits', () => {
       { policy: 'shop/rl', requests: 10, perMs: 60_000, burst: 10, keys: [] },
       { policy: 'shop/rl', requests: 5, perMs: 1500, burst: 20, keys: [{ kind: 'identity' }, { kind: 'header', name: 'x-user' }] },
     ])
+  })
+
+  it('reads global limits: closed after 100 ms by default, keys are named after what they carry', () => {
+    const descriptors = [{ entries: ['identity', 'route'] }, { entries: [{ header: 'X-User' }, { header: 'X-Plan', key: 'plan' }] }]
+    const more = [...descriptors, { entries: [{ key: 'k', value: 'v' }] }]
+    const global = { ...GLOBAL, service: { name: 'limits', namespace: 'infra', port: 8081 }, descriptors: more }
+    const limitsOf = (change: object): unknown =>
+      translate([...SHOP, rateLimitPolicy({ targetRefs: ON_CART, limits: undefined, global: { ...global, ...change } })]).listeners.get(
+        CART,
+      )?.rateLimits
+    const want = {
+      policy: 'shop/rl',
+      service: { service: 'infra/limits.infra.svc.cluster.local', port: 8081, subset: undefined },
+      domain: 'd',
+      descriptors: [
+        [
+          { kind: 'identity', key: 'source_identity' },
+          { kind: 'route', key: 'route' },
+        ],
+        [
+          { kind: 'header', key: 'x-user', name: 'x-user' },
+          { kind: 'header', key: 'plan', name: 'x-plan' },
+        ],
+        [{ kind: 'text', key: 'k', value: 'v' }],
+      ],
+      timeoutMs: 100,
+      failsOpen: false,
+    }
+    assert.deepEqual(limitsOf({}), [want])
+    assert.deepEqual(limitsOf({ timeout: '1.5s', failureMode: 'open' }), [{ ...want, timeoutMs: 1500, failsOpen: true }])
   })
 
   it('keeps listeners that nothing has changed for', () => {
