@@ -142,7 +142,7 @@ describe('flow', () => {
     await turns()
     const upstream = lab.upstream[0]
     assert.ok(upstream)
-    upstream.body.abort = () => upstream.fail('CLIENT_GONE', true) // as codecs do
+    upstream.body.abort = () => upstream.fail('UPSTREAM_RESET', true) // as codecs do
     body.data('abc').fail(httpFailure('CLIENT_GONE'))
     assert.deepEqual([lab.records[0]?.status, ...(lab.records[0]?.flags ?? [])], [0, 'DC'])
     assert.equal(upstream.cancelled?.code, 'CLIENT_GONE')
