@@ -51,6 +51,18 @@ function answer(url: URL, request: IncomingMessage, response: ServerResponse): v
     case '/broken-v2':
       response.writeHead(VERSION === 'v2' ? 500 : 200).end()
       return
+    case '/raw': // sent back as it comes
+      request.on('aborted', () => response.destroy())
+      request.pipe(response)
+      return
+    case '/cut':
+      cut(url.searchParams, response)
+      return
+    case '/hold':
+      response.on('close', () => {
+        counts.released = (counts.released ?? 0) + 1
+      })
+      return
     case '/slow':
       setTimeout(() => response.end('late'), Number(url.searchParams.get('ms')))
       return
@@ -79,6 +91,13 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
   }
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify(seen))
+}
+
+/** Breaks its response off: `length` is promised (absent = chunked), less is sent. */
+function cut(query: URLSearchParams, response: ServerResponse): void {
+  const length = query.get('length')
+  response.writeHead(200, length === null ? {} : { 'content-length': length })
+  response.write(Buffer.alloc(Number(query.get('at')), 'x'), () => response.destroy())
 }
 
 function events(response: ServerResponse): void {
