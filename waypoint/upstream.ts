@@ -1,6 +1,7 @@
 // HTTP connections to the endpoints of one backend, kept for further requests. Two requests may share a connection when these are
 // equal: the endpoint (who it is, its address, in the mesh or not), the client (its identity, address and pod), of which the
 // destination is told, and the HTTP version. So no bytes of one client pod follow those of another on a connection.
+import { IdleTimer } from '../http/idle-timer.ts'
 import type { HttpConnection } from '../http/options.ts'
 import type { Clock, Timer } from '../kit/clock.ts'
 import type { MeshError } from '../kit/error.ts'
@@ -53,8 +54,10 @@ export interface AcquireHandlers {
 }
 
 interface Pooled {
-  connection: HttpConnection | undefined
-  idle: Timer | undefined
+  readonly connection: HttpConnection
+  readonly idle: IdleTimer
+  /** It is in `resting`. */
+  isResting: boolean
 }
 
 interface Waiter {
@@ -67,6 +70,8 @@ interface Entry {
   readonly text: string
   readonly key: UpstreamKey
   readonly connections: Set<Pooled>
+  /** Those of HTTP/1.1 without a request, the one used last at the end. */
+  readonly resting: Pooled[]
   readonly waiters: Set<Waiter>
   dials: number
 }
@@ -100,7 +105,7 @@ export class UpstreamPool {
     const entry = this.#entryOf(key)
     const free = this.#free(entry)
     if (free !== undefined) {
-      handlers.onReady(free)
+      this.#give(entry, free, handlers)
       return NOTHING
     }
     const place = this.#options.takePending()
@@ -122,14 +127,14 @@ export class UpstreamPool {
   /** Lets requests under way end; then calls `onEmpty`. */
   retire(onEmpty: () => void): void {
     this.#onEmpty = onEmpty
-    for (const pooled of this.#all()) pooled.connection?.drain()
+    for (const pooled of this.#all()) pooled.connection.drain()
     if (this.#count === 0) this.#empty()
   }
 
   /** Ends everything now. */
   close(): void {
     for (const dial of this.#dialling) dial.abort()
-    for (const pooled of [...this.#all()]) pooled.connection?.close(waypointFailure('DRAINED'))
+    for (const pooled of [...this.#all()]) pooled.connection.close(waypointFailure('DRAINED'))
   }
 
   #entryOf(key: UpstreamKey): Entry {
@@ -138,32 +143,39 @@ export class UpstreamPool {
     const text = `${workload.uid} ${workload.protocol} ${spiffeIdOf(workload)} ${formatEndpoint(to)} ${key.version} ${from}`
     let entry = this.#entries.get(text)
     if (entry === undefined) {
-      entry = { text, key, connections: new Set(), waiters: new Set(), dials: 0 }
+      entry = { text, key, connections: new Set(), resting: [], waiters: new Set(), dials: 0 }
       this.#entries.set(text, entry)
     }
     return entry
   }
 
-  /** A connection with room, taken out of its rest. */
-  #free(entry: Entry): Upstream | undefined {
-    const most = this.#options.limits.maxRequestsPerConnection
-    for (const pooled of entry.connections) {
-      const { connection } = pooled
-      if (connection === undefined) continue
-      if (!connection.canRequest) {
-        if (connection.active === 0) connection.drain() // the peer allows no stream: kept, there would be one more for each request
-        continue
-      }
-      const isUsedUp = most !== undefined && connection.requests >= most
-      if (isUsedUp) {
-        connection.drain()
-        continue
-      }
-      pooled.idle?.[Symbol.dispose]()
-      pooled.idle = undefined
-      return { connection, isReused: connection.requests > 0 }
+  /** A connection with room. */
+  #free(entry: Entry): Pooled | undefined {
+    if (entry.key.version === 'HTTP/2') {
+      for (const pooled of entry.connections) if (this.#isFree(pooled)) return pooled
+      return undefined
+    }
+    for (let pooled = entry.resting.pop(); pooled !== undefined; pooled = entry.resting.pop()) {
+      pooled.isResting = false
+      if (this.#isFree(pooled)) return pooled
     }
     return undefined
+  }
+
+  #isFree({ connection }: Pooled): boolean {
+    const most = this.#options.limits.maxRequestsPerConnection
+    const isUsedUp = most !== undefined && connection.requests >= most
+    if (connection.canRequest && !isUsedUp) return true
+    // A peer that allows no stream: kept, there would be one more for each request.
+    if (isUsedUp || connection.active === 0) connection.drain()
+    return false
+  }
+
+  #give(entry: Entry, pooled: Pooled, { onReady }: AcquireHandlers): void {
+    const { connection, idle } = pooled
+    idle.busy()
+    onReady({ connection, isReused: connection.requests > 0 })
+    this.#rest(entry, pooled) // if it was not wanted any more
   }
 
   /** Starts as many dials as the waiters need and the limit allows. */
@@ -178,7 +190,7 @@ export class UpstreamPool {
     for (const other of this.#entries.values()) {
       if (other === entry) continue
       for (const pooled of other.connections) {
-        if (pooled.connection?.active !== 0) continue
+        if (pooled.connection.active !== 0) continue
         pooled.connection.close(waypointFailure('SUPERSEDED')) // unused, and somebody else waits
         return this.#count < most
       }
@@ -187,8 +199,8 @@ export class UpstreamPool {
   }
 
   async #dial(entry: Entry): Promise<void> {
-    const pooled: Pooled = { connection: undefined, idle: undefined }
-    const { clock, limits, connect } = this.#options
+    const { clock, limits, idleTimeoutMs, connect } = this.#options
+    let pooled: Pooled | undefined
     let isOver = false
     entry.dials++
     this.#count++
@@ -201,19 +213,19 @@ export class UpstreamPool {
       this.#gone(entry, pooled)
     }
     try {
-      const events = { onIdle: () => this.#serve(entry), onClosed: closed }
+      const events = { onIdle: () => this.#idled(entry, pooled), onClosed: closed }
       const connection = await connect(entry.key, events, giveUp.signal)
       entry.dials--
       if (!isOver) {
-        pooled.connection = connection
+        const idle = new IdleTimer(clock, limits.idleTimeoutMs ?? idleTimeoutMs, () => connection.drain())
+        pooled = { connection, idle, isResting: false }
         entry.connections.add(pooled)
       }
       if (!connection.canRequest) {
         // Another dial at once would be a loop as fast as the endpoint can close.
         connection.drain()
         this.#failWaiters(entry, waypointFailure('CONNECT_FAILED', { to: formatEndpoint(entry.key.endpoint.to), reason: 'ended at once' }))
-      } else if (this.#onEmpty !== undefined && entry.waiters.size === 0) connection.drain()
-      else this.#serve(entry)
+      } else this.#idled(entry, pooled)
     } catch (error) {
       entry.dials--
       closed()
@@ -224,30 +236,30 @@ export class UpstreamPool {
     }
   }
 
-  /** Gives free connections to those who wait; what nobody wants rests. */
-  #serve(entry: Entry): void {
+  /** A connection has room: those who wait get it. */
+  #idled(entry: Entry, pooled: Pooled | undefined): void {
+    if (pooled !== undefined) this.#rest(entry, pooled)
     for (const waiter of entry.waiters) {
       const free = this.#free(entry)
       if (free === undefined) break
       this.#leave(entry, waiter)
-      waiter.handlers.onReady(free)
+      this.#give(entry, free, waiter.handlers)
     }
     if (entry.waiters.size > 0) this.#dialFor(entry)
-    for (const pooled of entry.connections) if (pooled.connection?.active === 0) this.#rest(pooled)
   }
 
-  #rest(pooled: Pooled): void {
-    if (pooled.idle !== undefined) return
-    if (this.#onEmpty !== undefined) {
-      pooled.connection?.drain()
+  /** Lays a connection without requests by. */
+  #rest(entry: Entry, pooled: Pooled): void {
+    const { connection, idle } = pooled
+    if (connection.active > 0) return
+    if (this.#onEmpty !== undefined && entry.waiters.size === 0) {
+      connection.drain()
       return
     }
-    const { clock, limits, idleTimeoutMs } = this.#options
-    pooled.idle = clock.after(limits.idleTimeoutMs ?? idleTimeoutMs, () => {
-      pooled.idle = undefined
-      if (pooled.connection?.active === 0) pooled.connection.drain()
-    })
-    pooled.idle.unref()
+    idle.idle()
+    if (entry.key.version === 'HTTP/2' || pooled.isResting) return
+    pooled.isResting = true
+    entry.resting.push(pooled)
   }
 
   /** HTTP/2: the one connection would have served them all. */
@@ -267,10 +279,13 @@ export class UpstreamPool {
     this.#forgetIfUnused(entry)
   }
 
-  #gone(entry: Entry, pooled: Pooled): void {
+  #gone(entry: Entry, pooled: Pooled | undefined): void {
     this.#count--
-    pooled.idle?.[Symbol.dispose]()
-    entry.connections.delete(pooled)
+    if (pooled !== undefined) {
+      pooled.idle[Symbol.dispose]()
+      entry.connections.delete(pooled)
+      if (pooled.isResting) entry.resting.splice(entry.resting.indexOf(pooled), 1)
+    }
     this.#forgetIfUnused(entry)
     this.#dialWaiting()
     if (this.#count === 0) this.#empty()

@@ -1,5 +1,6 @@
 // The head of a backend's response as the client gets it, and what ties the client to the endpoint. Used by flow.ts.
 import type { BodyWriter } from '../../http/exchange.ts'
+import type { MeshError } from '../../kit/error.ts'
 import type { IpAddress } from '../../model/address.ts'
 import type { HeaderField, RequestHead, ResponseHead } from '../../model/http.ts'
 import type { SessionPersistence } from '../../model/route.ts'
@@ -49,18 +50,37 @@ export function responseFor(plan: ProxyPlan, head: ResponseHead, affinity: Affin
 
 /** A writer whose end is seen: a gRPC call tells in its trailers how it went. */
 export function watchEnd(writer: BodyWriter, onEnd: (trailers: readonly HeaderField[]) => void): BodyWriter {
-  return {
-    write: (chunk) => writer.write(chunk),
-    end(trailers = []) {
-      onEnd(trailers)
-      writer.end(trailers)
-    },
-    abort: (error) => writer.abort(error),
-    get onDrain() {
-      return writer.onDrain
-    },
-    set onDrain(drain) {
-      writer.onDrain = drain
-    },
+  return new WatchedWriter(writer, onEnd)
+}
+
+/** A class: accessors in an object literal would give each of them a hidden class of its own, which holds it until a full collection. */
+class WatchedWriter implements BodyWriter {
+  readonly #writer: BodyWriter
+  readonly #onEnd: (trailers: readonly HeaderField[]) => void
+
+  constructor(writer: BodyWriter, onEnd: (trailers: readonly HeaderField[]) => void) {
+    this.#writer = writer
+    this.#onEnd = onEnd
+  }
+
+  get onDrain(): (() => void) | undefined {
+    return this.#writer.onDrain
+  }
+
+  set onDrain(drain: (() => void) | undefined) {
+    this.#writer.onDrain = drain
+  }
+
+  write(chunk: Buffer): boolean {
+    return this.#writer.write(chunk)
+  }
+
+  end(trailers: readonly HeaderField[] = []): void {
+    this.#onEnd(trailers)
+    this.#writer.end(trailers)
+  }
+
+  abort(error: MeshError): void {
+    this.#writer.abort(error)
   }
 }

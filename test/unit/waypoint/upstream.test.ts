@@ -132,6 +132,45 @@ describe('upstream', () => {
     assert.deepEqual(events, ['one on 0', 'two on 1', 'three on 0 again'])
   })
 
+  it('the connection that was used last is used first, so that those beyond need grow old', async () => {
+    const { clock, made, events, ask } = bench()
+    for (const name of ['one', 'two', 'three']) ask(keyOf('a'), name)
+    await settle()
+    for (const index of [1, 2, 0]) made[index]?.free()
+    for (let passed = 0; passed < 120_000; passed += 30_000) {
+      events.length = 0
+      ask(keyOf('a'), 'more')
+      assert.deepEqual(events, ['more on 0 again'])
+      made[0]?.free()
+      await clock.advance(30_000)
+    }
+    assert.deepEqual([made.map(({ isOpen }) => isOpen), made.length, clock.pending], [[true, false, false], 3, 1])
+  })
+
+  it('a connection that closes while it rests is not given', async () => {
+    const { made, events, ask } = bench()
+    ask(keyOf('a'), 'one')
+    ask(keyOf('a'), 'two')
+    await settle()
+    made[0]?.free()
+    made[1]?.free()
+    made[1]?.close()
+    ask(keyOf('a'), 'three')
+    ask(keyOf('a'), 'four')
+    await settle()
+    assert.deepEqual(events.slice(2), ['three on 0 again', 'four on 2'])
+  })
+
+  it('a connection that is not wanted any more goes to the next who waits', async () => {
+    const { pool, made, events, ask } = bench({ maxConnections: 1 })
+    ask(keyOf('a'), 'one')
+    await settle()
+    pool.acquire(keyOf('a'), { onReady: () => void events.push('nothing'), onFailed: () => undefined })
+    ask(keyOf('a'), 'two')
+    made[0]?.free()
+    assert.deepEqual(events, ['one on 0', 'nothing', 'two on 0 again'])
+  })
+
   it('HTTP/2: one connection for all', async () => {
     const { made, events, ask } = bench()
     ask(keyOf('a', { version: 'HTTP/2' }), 'one')
