@@ -1,6 +1,8 @@
 // Istio's own objects at a waypoint, on a whole mesh: VirtualService, DestinationRule, and RateLimitPolicy, which is the mesh's.
 import assert from 'node:assert/strict'
-import { appService, SPACE, WaypointStage } from '../support/waypoint-stage.ts'
+import { join } from 'node:path'
+import { deployment } from '../support/mesh.ts'
+import { appService, SPACE, WAYPOINT, WaypointStage } from '../support/waypoint-stage.ts'
 
 const NETWORKING = 'networking.istio.io/v1'
 const virtualService = (name: string, http: readonly object[]): object => ({
@@ -25,7 +27,44 @@ const limit = (target: object, limits: readonly object[], name: string): object 
   spec: { targetRefs: [target], limits },
 })
 
+const LIMIT_SERVER = join(import.meta.dirname, '..', 'support', 'limit-server.ts')
+/** A service that lets 7 hits of each descriptor pass, for nobody but the waypoint. */
+const LIMITS = [
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'infra', labels: { 'istio.io/dataplane-mode': 'ambient' } } },
+  { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'limits', namespace: 'infra' } },
+  deployment('infra', 'limits', ['node', LIMIT_SERVER, '8081', '7'], {
+    pod: { nodeName: 'node-2', serviceAccountName: 'limits' },
+    container: { readinessProbe: { tcpSocket: { port: 8081 }, periodSeconds: 1 } },
+  }),
+  {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'limits', namespace: 'infra' },
+    spec: { selector: { app: 'limits' }, ports: [{ name: 'grpc', port: 8081, targetPort: 8081 }] },
+  },
+  {
+    apiVersion: 'security.istio.io/v1',
+    kind: 'AuthorizationPolicy',
+    metadata: { name: 'limits', namespace: 'infra' },
+    spec: { action: 'ALLOW', rules: [{ from: [{ source: { principals: [`cluster.local/ns/${SPACE}/sa/${WAYPOINT}`] } }] }] },
+  },
+]
+const globalLimit = (target: string, service: object, failureMode: string): object => ({
+  apiVersion: 'weft.dev/v1alpha1',
+  kind: 'RateLimitPolicy',
+  metadata: { name: target, namespace: SPACE },
+  spec: {
+    targetRefs: [{ kind: 'Service', name: target }],
+    global: { service, domain: 'shop', descriptors: [{ entries: ['identity'] }], timeout: '2s', failureMode },
+  },
+})
+
 const OBJECTS = [
+  ...LIMITS,
+  globalLimit('counted', { name: 'limits', namespace: 'infra', port: 8081 }, 'closed'),
+  globalLimit('uncounted', { name: 'nobody', port: 1 }, 'closed'),
+  globalLimit('unlimited', { name: 'nobody', port: 1 }, 'open'),
+  ...['counted', 'uncounted', 'unlimited'].map((name) => appService(name)),
   ...['faulty', 'halves', 'subsets', 'retried', 'limited', 'hashed', 'ejected'].map((name) => appService(name)),
   virtualService('faulty', [
     { match: [marked('x-late')], fault: { delay: { fixedDelay: '5s', ...always } }, timeout: '0.4s', route: [to('faulty')] },
@@ -97,6 +136,15 @@ describe('Istio objects at a waypoint', function () {
     const waits = Object.keys(mine.values).filter((value) => value !== '')
     assert.ok(waits.length > 0 && waits.every((value) => Number(value) > 0 && Number(value) <= 60), JSON.stringify(mine.values))
     assert.equal((await stage.get(stage.guest, `limited.${SPACE}`)).status, 200)
+  })
+
+  it('limit by a service that counts for all waypoints', async () => {
+    await stage.mesh.pod('infra/limits')
+    const mine = await stage.load(stage.client, { url: 'http://counted/', connections: 4, requests: 30, header: 'retry-after' })
+    assert.deepEqual([mine.status, mine.values['30']], [{ 200: 7, 429: 23 }, 23])
+    assert.equal((await stage.get(stage.guest, `counted.${SPACE}`)).status, 200)
+    assert.equal((await stage.get(stage.client, 'uncounted')).status, 500)
+    assert.equal((await stage.get(stage.client, 'unlimited')).status, 200)
   })
 
   it('keep users with one endpoint', async () => {
