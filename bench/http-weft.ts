@@ -1,7 +1,7 @@
 // Our HTTP proxy engine as a process of its own for bench/http.ts: a waypoint's request path from the first bytes of a connection
 // (waypoint/serve.ts) to the endpoint's answer, with HTTP/1.1 on plain or TLS sockets where a waypoint has HBONE tunnels.
 //   node bench/http-weft.ts '{"port":N,"ports":{"app":N,"canary":N},"tls":{"cert":PEM,"key":PEM,"ca":PEM},"log":"off"}'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
 import { Registry } from 'prom-client'
@@ -24,6 +24,7 @@ import type { Downstream, WaypointContext } from '../waypoint/context.ts'
 import { RequestCounter } from '../waypoint/count.ts'
 import type { Dialer } from '../waypoint/dial.ts'
 import { LiveConnections } from '../waypoint/live.ts'
+import { random } from '../waypoint/random.ts'
 import { allRecorders, RequestLog } from '../waypoint/record.ts'
 import { serveChannel } from '../waypoint/serve.ts'
 import { readSettings } from '../waypoint/settings.ts'
@@ -42,7 +43,6 @@ export interface WeftOptions {
 
 const LOOPBACK = '127.0.0.1'
 const SERVER_NAME = 'backend.bench'
-const random = (): number => randomBytes(4).readUInt32LE() / 2 ** 32
 
 function main(options: WeftOptions): void {
   const waypoint = contextOf(options)

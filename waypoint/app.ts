@@ -1,5 +1,5 @@
 // The waypoint process put together: certificate, configuration, door, admin servers, and the one way down. Called by main.ts.
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { connectHttp2 } from '../http/h2-client.ts'
@@ -34,6 +34,7 @@ import { RequestCounter } from './count.ts'
 import { configDump } from './dump.ts'
 import { GlobalLimits } from './global-limits.ts'
 import { LiveConnections } from './live.ts'
+import { random } from './random.ts'
 import { allRecorders, RequestLog } from './record.ts'
 import type { WaypointSettings } from './settings.ts'
 import { waypointSource } from './source.ts'
@@ -46,7 +47,6 @@ const MOST_BUCKETS = 100_000
 const DRAIN_POLL_MS = 50
 /** The last spans may take so long on the way down. */
 const SPANS_DEADLINE_MS = 2000
-const random = (): number => randomBytes(4).readUInt32LE() / 2 ** 32
 
 /** A running waypoint. */
 export class Waypoint {
