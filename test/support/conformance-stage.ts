@@ -18,8 +18,11 @@ const LABELS = { 'istio.io/dataplane-mode': 'ambient', 'istio.io/use-waypoint': 
 /** The suite wants 3 answers in a row; by 3 a route that does nothing passes now and then. */
 const IN_A_ROW = 20
 const CONVERGENCE_MS = 15_000
+/** A mesh that is broken shall not take hours. */
+const PATIENCE_AFTER_A_FAILURE_MS = 2000
 /** Mirrored requests are not waited for by anybody. */
 const QUIET_MS = 300
+const MIRROR_LIMIT_MS = 5000
 
 interface RouteStatus {
   readonly parents?: readonly { readonly conditions?: readonly Condition[] }[]
@@ -40,6 +43,7 @@ export class ConformanceStage implements AsyncDisposable {
   readonly #v2: TestPod
   readonly #consumer: TestPod
   #marks = 0
+  #patienceMs = CONVERGENCE_MS
 
   private constructor(mesh: TestMesh, dirs: { suite: string; echo: string }, pods: { v1: TestPod; v2: TestPod; consumer: TestPod }) {
     this.mesh = mesh
@@ -94,11 +98,14 @@ export class ConformanceStage implements AsyncDisposable {
 
   /** Sends a case until 20 answers of one batch are as they must be. @throws Error saying what was wrong in the last batch */
   async expect(one: MeshCase, from: 'producer' | 'consumer' = 'producer'): Promise<void> {
-    const deadlineMs = performance.now() + CONVERGENCE_MS
+    const deadlineMs = performance.now() + this.#patienceMs
     for (;;) {
       const fault = await this.#faultOfBatch(one, from)
       if (fault === undefined) return
-      if (performance.now() > deadlineMs) throw new Error(fault)
+      if (performance.now() > deadlineMs) {
+        this.#patienceMs = PATIENCE_AFTER_A_FAILURE_MS
+        throw new Error(fault)
+      }
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
@@ -114,16 +121,21 @@ export class ConformanceStage implements AsyncDisposable {
     return answers
   }
 
-  /** Sends requests with a mark of their own. @returns how many of them a backend's pod has in its log, when no more come */
-  async mirrored(one: MeshCase, backend: string, count: number): Promise<number> {
+  /**
+   * Sends requests with a mark of their own.
+   * @param expected how many of them a backend's pod will have in its log, at least
+   * @returns how many it has when no more come
+   */
+  async mirrored(one: MeshCase, backend: string, count: number, expected: number): Promise<number> {
     const mark = `RequestID=${++this.#marks}.`
     await this.batch({ ...one, path: `${one.path}?${mark}` }, count)
     const pod = await this.mesh.pod(`${SPACE}/${backend}`)
     const dir = join(podDir(this.mesh.mesh.layout, pod.uid), 'logs')
+    const deadlineMs = performance.now() + MIRROR_LIMIT_MS
     for (let last = -1; ; ) {
       const text = readdirSync(dir).map((file) => readFileSync(join(dir, file), 'utf8'))
       const now = text.join('').split(mark).length - 1
-      if (now === last) return now
+      if (now === last && (now >= expected || performance.now() > deadlineMs)) return now
       last = now
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
     }
