@@ -18,6 +18,7 @@ const policy = (name: string, action: string, principals: readonly string[]): ob
   metadata: { name, namespace: SPACE },
   spec: { selector: { matchLabels: { version: 'v2' } }, action, rules: [{ from: [{ source: { principals } }] }] },
 })
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const using = (waypoint: string): object => ({ labels: { 'istio.io/use-waypoint': waypoint } })
 const OBJECTS = [
   appService('plain'),
@@ -65,6 +66,22 @@ describe('around a waypoint', function () {
     assert.equal(await statusOf(client, host), 200)
     await remove('authorizationpolicies', 'no-guest')
     await becomes(200, guest, host)
+  })
+
+  it('asks them for every request of a connection', async () => {
+    const load = { url: `http://v2.${SPACE}/`, connections: 8, perSecond: 200 }
+    const report = await stage.under(stage.guest, load, async () => {
+      await pause(300)
+      await stage.mesh.apply(policy('no-guest', 'DENY', [principal('guest', 'guests')]))
+      await pause(700)
+      await remove('authorizationpolicies', 'no-guest')
+      await pause(500)
+    })
+    assert.deepEqual([Object.keys(report.status), report.errors], [['200', '403'], {}])
+    const refused = report.answers.filter(([, , status]) => status === 403)
+    const [firstMs, lastMs] = [Math.min(...refused.map((each) => each[1])), Math.max(...refused.map((each) => each[0]))]
+    const between = report.answers.filter(([sentMs, endMs]) => sentMs > firstMs && endMs < lastMs)
+    assert.ok(between.length > 50 && between.every(([, , status]) => status === 403))
   })
 
   it('lets a policy allow nobody but the waypoint', async () => {
