@@ -47,6 +47,12 @@ export class Program implements AsyncDisposable {
     return program
   }
 
+  /** @throws Error with what it said when it has ended */
+  check(): void {
+    const { exitCode, signalCode } = this.#child
+    if (exitCode !== null || signalCode !== null) throw new Error(`${this.#name} has ended (${exitCode ?? signalCode}): ${this.#stderr}`)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#child
     if (child.exitCode !== null || child.signalCode !== null) return
@@ -73,15 +79,17 @@ export class Program implements AsyncDisposable {
  * @param core of wrk
  * @throws Error when a request failed: then the number would mean nothing
  */
-export async function load(core: string, port: number, connections: number, seconds: number, proxyPid: number): Promise<Sample> {
+export async function load(core: string, port: number, connections: number, seconds: number, proxy: Program): Promise<Sample> {
   const url = `http://127.0.0.1:${port}/api/items/1`
-  const before = cpuSeconds([proxyPid])
+  proxy.check()
+  const before = cpuSeconds([proxy.pid])
   const { stdout } = await run('taskset', [
     '-c',
     core,
     ...['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '5s', '--latency', '-H', `Host: ${HOST}`, url],
   ])
-  const cpu = cpuSeconds([proxyPid]) - before
+  proxy.check()
+  const cpu = cpuSeconds([proxy.pid]) - before
   const bad = /Socket errors.*|Non-2xx.*/.exec(stdout)
   if (bad !== null) throw new Error(`port ${port}, ${connections} connections: ${bad[0].trim()}`)
   const [, requests = '', took = '', unit = 's'] = /(\d+) requests in ([\d.]+)(ms|s|m)/.exec(stdout) ?? []

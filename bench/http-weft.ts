@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
 import { Registry } from 'prom-client'
+import type { Channel } from '../http/channel.ts'
 import { connectHttp1 } from '../http/http1-client.ts'
 import { HTTP_LIMITS } from '../http/options.ts'
 import type { HttpConnection } from '../http/options.ts'
@@ -47,7 +48,7 @@ const SERVER_NAME = 'backend.bench'
 function main(options: WeftOptions): void {
   const waypoint = contextOf(options)
   const downstream = downstreamOf(waypoint)
-  const serve = (socket: net.Socket): void => serveChannel(socketChannel(socket), downstream, waypoint, () => undefined)
+  const serve = (socket: net.Socket): void => serveChannel(channelOf(socket), downstream, waypoint, () => undefined)
   const { tls: files } = options
   const server =
     files === undefined
@@ -55,6 +56,12 @@ function main(options: WeftOptions): void {
       : tls.createServer({ ...files, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['http/1.1'] }, serve)
   server.listen({ port: options.port, host: LOOPBACK, backlog: 1024 })
   process.on('SIGTERM', () => process.exit(0)) // so that a profile is written
+}
+
+/** TLS sockets too, which know no reset. */
+function channelOf(socket: net.Socket): Channel {
+  if (socket instanceof tls.TLSSocket) socket.resetAndDestroy = () => socket.destroy()
+  return socketChannel(socket)
 }
 
 function contextOf(options: WeftOptions): WaypointContext {
@@ -104,7 +111,7 @@ function connectorOf(options: WeftOptions) {
       socket.once('error', reject)
     })
     const { onIdle, onClosed } = events
-    return connectHttp1(socketChannel(socket), { limits: HTTP_LIMITS, clock: systemClock, onIdle, onClosed })
+    return connectHttp1(channelOf(socket), { limits: HTTP_LIMITS, clock: systemClock, onIdle, onClosed })
   }
 }
 

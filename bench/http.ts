@@ -46,7 +46,7 @@ interface Options {
 
 interface Contender {
   readonly name: Name
-  readonly pid: number
+  readonly program: Program
   /** Where wrk connects. */
   readonly port: number
 }
@@ -88,8 +88,8 @@ async function measureRow(row: Row, directory: string, options: Options): Promis
   const contenders: Contender[] = []
   for (const [index, name] of options.only.entries()) {
     const port = FIRST_PORT + index
-    const { pid } = await start(name, CORES[0], commandOf(name, port, directory, tls?.proxy, options), [port])
-    contenders.push({ name, pid, port: tls === undefined ? port : port + ORIGINATOR_OFFSET })
+    const program = await start(name, CORES[0], commandOf(name, port, directory, tls?.proxy, options), [port])
+    contenders.push({ name, program, port: tls === undefined ? port : port + ORIGINATOR_OFFSET })
   }
   if (tls !== undefined) {
     const pairs = contenders.map(({ port }) => ({ plain: port, secure: port - ORIGINATOR_OFFSET }))
@@ -97,10 +97,10 @@ async function measureRow(row: Row, directory: string, options: Options): Promis
     const ports = pairs.map(({ plain }) => plain)
     await start('the originator', CORES[1], ['haproxy', '-db', '-f', config], ports)
   }
-  for (const { name, port, pid } of contenders) {
+  for (const { name, port, program } of contenders) {
     const share = await checkProxy(name, port)
     process.stderr.write(`${row}: warming up ${name} (canary ${(share * 100).toFixed(0)} %)\n`)
-    await load(CORES[1], port, 16, WARM_UP_SECONDS, pid)
+    await load(CORES[1], port, 16, WARM_UP_SECONDS, program)
   }
   return await measureAll(row, contenders, options)
 }
@@ -111,10 +111,10 @@ async function measureAll(row: Row, contenders: readonly Contender[], { rounds, 
     for (const count of connections) {
       process.stderr.write(`${row}: round ${round} of ${rounds}, ${count} connections\n`)
       // Forth and back, so that a drift of the machine's speed meets everybody.
-      for (const { name, pid, port } of round % 2 === 1 ? contenders : contenders.toReversed()) {
+      for (const { name, program, port } of round % 2 === 1 ? contenders : contenders.toReversed()) {
         const key = `${count} ${name}`
         const all = samples.get(key) ?? []
-        all.push(await load(CORES[1], port, count, seconds, pid))
+        all.push(await load(CORES[1], port, count, seconds, program))
         samples.set(key, all)
       }
     }
