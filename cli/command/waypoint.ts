@@ -51,7 +51,7 @@ export function registerWaypoint(program: Command, defaultName: string): void {
   command('apply', 'make a waypoint, or change what it takes')
     .argument('[WAYPOINT]', 'its name', DEFAULT_WAYPOINT)
     .option('--for <TRAFFIC>', `what it takes: ${TRAFFIC.join(', ')}; default service`, parseTraffic)
-    .option('--enroll-namespace', 'send the traffic of all services of the namespace through it')
+    .option('--enroll-namespace', 'send the traffic of all services of the namespace through it; with --wait once it serves')
     .option('--overwrite', 'also when the namespace uses another one')
     .option('-w, --wait', 'until it serves')
     .option('--timeout <SECONDS>', 'how long to wait', countFrom(1, 3600), 90)
@@ -85,14 +85,15 @@ async function apply(name: string, flags: Flags): Promise<void> {
   else if (flags.for !== undefined)
     await client.patch('gateways', namespace, name, { metadata: { labels: { [TRAFFIC_LABEL]: flags.for } } }) // listeners stay as they are
   print(`waypoint ${namespace}/${name} applied`)
-  if (flags.enrollNamespace === true) {
-    await client.patch('namespaces', undefined, namespace, { metadata: { labels: { [USE_WAYPOINT]: name } } })
-    print(`namespace ${namespace} uses waypoint ${name}`)
-  }
+  // Before the namespace uses it: services are refused while their waypoint is not there.
   if (flags.wait === true && !(await waitFor(client, namespace, [name], flags.timeout))) {
     printNote(`weft: waypoint ${namespace}/${name} does not serve after ${flags.timeout} s; see weft waypoint status -n ${namespace}`)
     process.exitCode = 1
+    return
   }
+  if (flags.enrollNamespace !== true) return
+  await client.patch('namespaces', undefined, namespace, { metadata: { labels: { [USE_WAYPOINT]: name } } })
+  print(`namespace ${namespace} uses waypoint ${name}`)
 }
 
 /** Before anything is changed. @throws MeshError NOT_FOUND | CONFLICT */

@@ -20,6 +20,8 @@ const ROUTE_KINDS: readonly RouteGroupKind[] = [
 export interface GatewayState {
   /** A waypoint of it has accepted all that it must hold. */
   readonly isProgrammed: boolean
+  /** A pod of it takes connections. */
+  readonly isReady: boolean
   /** Why it has no working waypoint, in a sentence; undefined = nothing is wrong. */
   readonly problem: string | undefined
 }
@@ -76,11 +78,12 @@ function acceptance(object: Gateway, listeners: readonly { readonly accepted: Fi
   return found('Accepted', 'True', 'Accepted', 'is a waypoint')
 }
 
-function programming({ addresses }: GatewayFacts, { isProgrammed, problem }: GatewayState, hasGood: boolean): Finding {
+function programming({ addresses }: GatewayFacts, { isProgrammed, isReady, problem }: GatewayState, hasGood: boolean): Finding {
   if (!hasGood) return found('Programmed', 'False', 'Invalid', 'no listener is served')
   if (problem !== undefined) return found('Programmed', 'False', 'Invalid', problem)
   if (addresses.length === 0) return found('Programmed', 'False', 'AddressNotAssigned', 'its Service has no address yet')
   if (!isProgrammed) return found('Programmed', 'False', 'Pending', 'no waypoint has taken the newest configuration yet')
+  if (!isReady) return found('Programmed', 'False', 'Pending', 'no pod of the waypoint is ready')
   return found('Programmed', 'True', 'Programmed', 'a waypoint serves it')
 }
 

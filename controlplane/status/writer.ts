@@ -29,7 +29,7 @@ const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
 /** One translation and what is known besides. */
 export interface StatusReport {
-  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings'>
+  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings' | 'readyGateways'>
   readonly faults: readonly ObjectFault[]
   /** Which waypoints hold what they must. */
   readonly programmed: ProgrammedState
@@ -83,7 +83,11 @@ export class StatusWriter {
       const { namespace = '', name } = facts.object.metadata
       const key = `${namespace}/${name}`
       const fault = deployFaults.find((each) => each.namespace === namespace && each.name === name)
-      const state = { isProgrammed: programmed.programmed.has(key), problem: fault?.message ?? programmed.refusals.get(key) }
+      const state = {
+        isProgrammed: programmed.programmed.has(key),
+        isReady: translation.readyGateways.has(key),
+        problem: fault?.message ?? programmed.refusals.get(key),
+      }
       this.#put('gateways', facts.object, gatewayStatus(facts.object, facts, state, now))
     }
     for (const object of this.#source.objects('gatewayclasses') as Iterable<GatewayClass>)

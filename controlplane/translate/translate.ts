@@ -29,6 +29,8 @@ export interface Translation extends RoutesTranslation, IstioTranslation {
   readonly outcomes: ReadonlyMap<AuthorizationPolicy, PolicyOutcome>
   /** Services that name a waypoint. */
   readonly bindings: ReadonlyMap<KubeService, WaypointBinding>
+  /** Gateways (`namespace/name`) of which a pod takes connections. */
+  readonly readyGateways: ReadonlySet<string>
   readonly faults: readonly ObjectFault[]
 }
 
@@ -82,15 +84,15 @@ export class Translator {
       const isAllowed = [...workload.services.keys()].every((service) => waypointPods.allows(service, undefined))
       if (isAllowed) workloads.set(workload.uid, workload)
     }
-    const ready = waypointPods.ready(workloads.values())
-    for (const [service, binding] of bindings) bindings.set(service, withReadiness(binding, ready))
+    const readyGateways = waypointPods.ready(workloads.values())
+    for (const [service, binding] of bindings) bindings.set(service, withReadiness(binding, readyGateways))
     const networks = translateNetworks(world.nodes, world.serviceCidrs, names, faults)
     this.#memos = this.#next
     this.#next = new Map()
     const routes = this.#routes.translate({ world, services, waypoints })
     const istio = this.#istio.translate({ world, services, workloads, listeners: routes.listeners })
     faults.push(...routes.faults, ...istio.faults)
-    return { ...routes, ...istio, workloads, services, policies, networks, outcomes, bindings, faults }
+    return { ...routes, ...istio, workloads, services, policies, networks, outcomes, bindings, readyGateways, faults }
   }
 
   #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {

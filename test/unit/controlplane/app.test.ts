@@ -255,6 +255,15 @@ describe('controlplane/app', () => {
     const { client, listeners } = connectWaypoint(gatewayGroup('shop/wp'), () => refusal)
     await until('listener', () => listeners.size === 1)
     assert.deepEqual([...listeners.keys()], ['shop/wp/shop/by-wp.shop.svc.cluster.local/80'])
+    await until('not ready', () => programmed().startsWith('False no pod'))
+    source.apply({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'wp-1', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'wp' } },
+      addressType: 'IPv4',
+      ports: [{ name: 'mesh', port: 15_008, protocol: 'TCP' }],
+      endpoints: [{ addresses: ['10.244.1.99'], conditions: { ready: true }, targetRef: { kind: 'Pod', name: 'wp-1', namespace: 'shop' } }],
+    } as MeshObject)
     await until('programmed', () => programmed().startsWith('True'))
     refusal = ['x: not known here']
     source.apply(serviceBehind('wp', 81))

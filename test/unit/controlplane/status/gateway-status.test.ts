@@ -11,6 +11,7 @@ interface Row {
   readonly name: string
   readonly spec?: object
   readonly isProgrammed?: boolean
+  readonly isReady?: boolean
   readonly problem?: string
   readonly addresses?: readonly string[]
   /** Conditions of the Gateway, then per listener: name, kinds, routes, conditions that are not as they should be. */
@@ -22,6 +23,11 @@ const ROWS: readonly Row[] = [
   {
     name: 'no waypoint has it yet',
     isProgrammed: false,
+    want: ['Accepted True Accepted', 'Programmed False Pending', 'mesh GRPCRoute,HTTPRoute 2 Programmed False Pending'],
+  },
+  {
+    name: 'its pod is not ready',
+    isReady: false,
     want: ['Accepted True Accepted', 'Programmed False Pending', 'mesh GRPCRoute,HTTPRoute 2 Programmed False Pending'],
   },
   {
@@ -78,7 +84,7 @@ const ROWS: readonly Row[] = [
 const BAD = (type: string, status: string): boolean => (type === 'Conflicted') === (status === 'True')
 
 describe('controlplane/status/gateway-status', () => {
-  for (const { name, spec = {}, isProgrammed = true, problem, addresses = ['10.96.0.5'], want } of ROWS) {
+  for (const { name, spec = {}, isProgrammed = true, isReady = true, problem, addresses = ['10.96.0.5'], want } of ROWS) {
     it(name, () => {
       const object = {
         apiVersion: 'gateway.networking.k8s.io/v1',
@@ -87,7 +93,7 @@ describe('controlplane/status/gateway-status', () => {
         spec: { gatewayClassName: 'istio-waypoint', listeners: [MESH], ...spec },
       } as Gateway
       const facts = { object, attachedRoutes: 2, addresses: addresses.map((value) => ({ type: 'IPAddress', value }) as const) }
-      const status = gatewayStatus(object, facts, { isProgrammed, problem }, NOW)
+      const status = gatewayStatus(object, facts, { isProgrammed, isReady, problem }, NOW)
       const lines = (status?.conditions ?? []).map((each) => `${each.type} ${each.status} ${each.reason}`)
       for (const listener of status?.listeners ?? []) {
         const bad = listener.conditions
@@ -101,7 +107,7 @@ describe('controlplane/status/gateway-status', () => {
       assert.deepEqual(lines, want)
       assert.deepEqual(status?.addresses, facts.addresses)
       assert.equal(
-        gatewayStatus({ ...object, status: status ?? {} }, facts, { isProgrammed, problem }, '2027-01-01T00:00:00Z'),
+        gatewayStatus({ ...object, status: status ?? {} }, facts, { isProgrammed, isReady, problem }, '2027-01-01T00:00:00Z'),
         undefined,
         'said once',
       )
