@@ -161,6 +161,11 @@ export class WaypointWorld implements AsyncDisposable {
     throw new Error(`no access line ${message}`)
   }
 
+  /** What a client that dials the waypoint itself presents. */
+  credentials(): ReturnType<TestCa['workload']> {
+    return this.#ca.workload(CLIENT_ID)
+  }
+
   /** An admin page. */
   async page(port: 'admin' | 'stats' | 'ready', path: string): Promise<Answer> {
     const response = await fetch(`http://127.0.0.1:${this.waypoint.ports[port]}${path}`)
