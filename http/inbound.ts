@@ -75,6 +75,7 @@ export class Inbound {
   /** What follows is a head. @param mayBeEmptyLine a request: an empty line before it is skipped */
   expectHead(mayBeEmptyLine: boolean): void {
     this.#state = AT_HEAD
+    this.#body = undefined // an idle connection holds nothing of its last message
     this.#mayBeEmptyLine = mayBeEmptyLine
   }
 
@@ -87,6 +88,7 @@ export class Inbound {
   /** What follows is held. */
   hold(): void {
     this.#state = AT_HOLD
+    this.#body = undefined
   }
 
   /** Everything that follows is dropped. */

@@ -48,6 +48,7 @@ class Sniffer implements Channel, ChannelSink {
     if (this.#isDecided) return
     this.#isDecided = true
     this.deadline?.[Symbol.dispose]()
+    this.deadline = undefined
     this.#handlers.decided(spoken, this)
     if (this.#sink === undefined) this.#channel.pause() // whoever goes on with it is not ready yet
   }
