@@ -123,4 +123,16 @@ describe('a waypoint in change', function () {
     })
     assert.deepEqual([Object.keys(report.status), report.errors], [['200'], {}])
   })
+
+  it('loses nothing when the namespace leaves it and comes back', async () => {
+    const fresh = { ...LOAD, perSecond: 100, headers: { connection: 'close' }, header: 'x-version' }
+    const report = await stage.under(stage.client, fresh, async () => {
+      for (const waypoint of [null, WAYPOINT]) {
+        await pause(300)
+        await stage.mesh.label(SPACE, { 'istio.io/use-waypoint': waypoint })
+        await pause(2300) // what goes round a waypoint that was just set is refused after 2 s
+      }
+    })
+    assert.deepEqual([Object.keys(report.status), report.errors], [['200'], {}])
+  })
 })
