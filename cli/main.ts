@@ -10,6 +10,7 @@ import { registerObjects } from './command/objects.ts'
 import { registerRelease } from './command/release.ts'
 import { registerStatus } from './command/status.ts'
 import { registerUp } from './command/up.ts'
+import { registerWaypoint } from './command/waypoint.ts'
 import { registerZtunnelConfig } from './command/ztunnel-config.ts'
 import { DEFAULT_NAME } from './connect.ts'
 import { printNote, sentenceOf } from './output.ts'
@@ -28,8 +29,9 @@ export function makeProgram(): Command {
   registerStatus(program, DEFAULT_NAME)
   registerCheck(program)
   registerZtunnelConfig(program, DEFAULT_NAME)
+  registerWaypoint(program, DEFAULT_NAME)
   registerRelease(program, DEFAULT_NAME)
-  for (const command of program.commands) {
+  for (const command of program.commands.flatMap((one) => [one, ...one.commands])) {
     command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
   }
   return program

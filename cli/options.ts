@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from 'commander'
 import { type KindRow, KINDS, kindByAnyName } from '../objects/kinds.ts'
 import { isMeshName } from '../runtime/layout.ts'
+import { isCollectorUrl, isPercent } from '../telemetry/trace-settings.ts'
 import type { Format } from './output.ts'
 
 /** `--name`. */
@@ -30,6 +31,18 @@ export function countFrom(least: number, most: number): (text: string) => number
     if (!(number >= least && number <= most)) throw new InvalidArgumentError(`A number from ${least} to ${most} is needed.`)
     return number
   }
+}
+
+/** `--tracing-endpoint`. */
+export function parseCollector(text: string): string {
+  if (!isCollectorUrl(text)) throw new InvalidArgumentError('http://host:port or https://host:port is needed.')
+  return text
+}
+
+/** `--tracing-sampling`. */
+export function parsePercent(text: string): string {
+  if (!isPercent(text)) throw new InvalidArgumentError('A number from 0 to 100 is needed.')
+  return text
 }
 
 /** One of `key=value` (sets) and `key-` (removes, null), put to those read before. */

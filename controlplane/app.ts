@@ -9,22 +9,27 @@ import { Readiness } from '../kit/ready.ts'
 import type { IpAddress } from '../model/address.ts'
 import { parseIp } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
+import type { Gateway } from '../model/gateway-api.ts'
 import type { Pod } from '../model/object.ts'
 import { DeltaServer } from '../xds/delta-server.ts'
 import { type CallerCheck, checkCaller } from './ca/caller.ts'
 import { addCertificateService } from './ca/certificate-service.ts'
+import { xdsCallerOf } from './ca/demands.ts'
 import { PodIndex } from './ca/pod-index.ts'
 import { openCa, replaceFile } from './ca/root-store.ts'
 import { ServingCertificate } from './ca/serving.ts'
 import { sign } from './ca/sign.ts'
+import { Deployer } from './deploy/deployer.ts'
+import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
 import { controlplaneFailure } from './errors.ts'
 import { makeHttpServer } from './http.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
+import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
 import { PushLoop } from './push/push-loop.ts'
-import { type ControlplaneSettings, listOf } from './settings.ts'
+import { type ControlplaneSettings, listOf, tracingOf } from './settings.ts'
 import type { ConfigSource } from './source/source.ts'
-import { StatusWriter } from './status/conditions.ts'
+import { type StatusReport, StatusWriter } from './status/writer.ts'
 import type { MeshNames } from './translate/mesh.ts'
 
 const GRPC_OPTIONS: ServerOptions = {
@@ -67,20 +72,26 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   const check: CallerCheck = {
     pods,
     trustedAccounts: new Set(listOf(settings.trustedNodeAccounts)),
+    gateways: () => source.objects('gateways') as Iterable<Gateway>,
     reviewToken: (token, audience) => source.reviewToken(token, audience),
   }
   const publisher = new Publisher()
-  const xds = makeXdsServer(publisher, check, metrics, options)
-  const loop = makeLoop(publisher, xds, metrics, options)
+  const programmed: Programmed = new Programmed({ clients: () => xds.gatewayClients(), clock: options.clock, onChange: () => loop.kick() })
+  const xds = makeXdsServer(publisher, check, programmed, metrics, options)
+  const gatewayState = (): GatewayState => ({ programmed: programmed.state, deployFaults: deployer.faults })
+  const loop: PushLoop = makeLoop(publisher, xds, gatewayState, metrics, options)
+  const deployer: Deployer = makeDeployer(authority, () => loop.kick(), options)
   source.onChange((event) => {
     pods.apply(event)
-    loop.kick()
+    if (!DEPLOYED_ONLY.has(event.object.kind)) loop.kick()
+    deployer.apply(event)
   })
-  const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds), log: log.scope('http') })
+  const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds, programmed), log: log.scope('http') })
   const httpPort = await listenHttp(http, settings.metricsListen)
   await source.start(stopped.signal)
   pods.fill(source.objects('pods') as Iterable<Pod>)
   loop.run()
+  deployer.kick()
   const grpc = new Server(GRPC_OPTIONS)
   xds.addTo(grpc)
   addCa(grpc, authority, check, metrics, options)
@@ -91,7 +102,7 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   log.info('control plane ready', { grpcPort, httpPort })
   const close = async (): Promise<void> => {
     stopped.abort()
-    for (const part of [loop, serving]) part[Symbol.dispose]()
+    for (const part of [loop, serving, deployer, programmed]) part[Symbol.dispose]()
     xds.close()
     http.closeAllConnections()
     await new Promise<void>((resolve) => http.close(() => resolve()))
@@ -111,10 +122,35 @@ async function openAuthority({ settings, clock }: ControlplaneOptions): Promise<
   return authority
 }
 
-function makeLoop(publisher: Publisher, server: DeltaServer, metrics: ControlplaneMetrics, options: ControlplaneOptions): PushLoop {
+type GatewayState = Pick<StatusReport, 'programmed' | 'deployFaults'>
+
+function makeLoop(
+  publisher: Publisher,
+  server: DeltaServer,
+  gatewayState: () => GatewayState,
+  metrics: ControlplaneMetrics,
+  options: ControlplaneOptions,
+): PushLoop {
   const { settings, source, log, clock } = options
   const status = new StatusWriter({ source, log: log.scope('status'), clock })
-  return new PushLoop({ source, names: namesOf(settings), publisher, server, status, metrics, log: log.scope('push'), clock })
+  return new PushLoop({ source, names: namesOf(settings), publisher, server, status, gatewayState, metrics, log: log.scope('push'), clock })
+}
+
+function makeDeployer(
+  authority: CertificateAuthority,
+  onFaults: () => void,
+  { settings, source, log, clock }: ControlplaneOptions,
+): Deployer {
+  const { waypointImage, waypointDiscovery, clusterDomain } = settings
+  return new Deployer({
+    source,
+    writer: source,
+    settings: { image: waypointImage, discoveryAddress: waypointDiscovery, clusterDomain, tracing: tracingOf(settings) },
+    rootsPem: () => authority.rootsPem,
+    log: log.scope('deploy'),
+    clock,
+    onFaults,
+  })
 }
 
 function addCa(
@@ -148,6 +184,7 @@ function makeServing(authority: CertificateAuthority, { settings, log, clock }: 
 function makeXdsServer(
   publisher: Publisher,
   check: CallerCheck,
+  programmed: Programmed,
   metrics: ControlplaneMetrics,
   { log, clock }: ControlplaneOptions,
 ): DeltaServer {
@@ -157,10 +194,9 @@ function makeXdsServer(
     clock,
     async authenticate(token) {
       const caller = await checkCaller(token, check)
-      if (!caller.ok) return caller
-      const { namespace, podName, podUid, node } = caller.value
-      return success({ key: podUid, label: `${namespace}/${podName} on ${node}` })
+      return caller.ok ? success(xdsCallerOf(caller.value)) : caller
     },
+    onGatewayClients: () => programmed.update(),
     onRefusal: (_client, type) => metrics.refusals.inc({ type }),
     onClients: (count) => metrics.clients.set(count),
     onPush(type, _upserts, _removes, bytes) {
@@ -181,9 +217,13 @@ function addressesOf(text: string): readonly IpAddress[] {
     .filter((ip) => ip !== undefined)
 }
 
-function debugPages(publisher: Publisher, xds: DeltaServer): Readonly<Record<string, () => unknown>> {
+function debugPages(publisher: Publisher, xds: DeltaServer, programmed: Programmed): Readonly<Record<string, () => unknown>> {
   return {
     clients: () => ({ revision: publisher.store.revision, clients: xds.clients() }),
+    gateways() {
+      const { programmed: names, refusals } = programmed.state
+      return { programmed: [...names], refusals: Object.fromEntries(refusals) }
+    },
     resources: () =>
       publisher.store.typeUrls.map((typeUrl) => ({
         typeUrl,

@@ -1,5 +1,6 @@
 // Settings of the control plane: one row each.
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
+import { isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from '../telemetry/trace-settings.ts'
 
 /** The table. */
 export const SETTINGS = {
@@ -65,6 +66,41 @@ export const SETTINGS = {
     default: 'weft-system/ztunnel',
     help: 'NAMESPACE/ACCOUNT of node proxies, separated by commas',
   },
+  waypointImage: {
+    type: 'text',
+    env: 'WEFT_WAYPOINT_IMAGE',
+    flag: '--waypoint-image',
+    default: 'weft/waypoint',
+    help: 'image of the pods that are made for Gateways of a waypoint class',
+  },
+  waypointDiscovery: {
+    type: 'text',
+    env: 'WEFT_WAYPOINT_DISCOVERY',
+    flag: '--waypoint-discovery',
+    default: 'controlplane.weft-system.svc:15012',
+    help: 'host:port of xDS and certificates, as waypoint pods reach it',
+  },
+  tracingEndpoint: {
+    type: 'text',
+    env: 'WEFT_TRACING_ENDPOINT',
+    flag: '--tracing-endpoint',
+    default: '',
+    help: 'OpenTelemetry collector that waypoints send spans to, http://host:port as their pods reach it; unset = no spans',
+  },
+  tracingProtocol: {
+    type: 'text',
+    env: 'WEFT_TRACING_PROTOCOL',
+    flag: '--tracing-protocol',
+    default: 'grpc',
+    help: 'what the collector speaks: grpc (often port 4317) or http (JSON, often port 4318)',
+  },
+  tracingSampling: {
+    type: 'text',
+    env: 'WEFT_TRACING_SAMPLING',
+    flag: '--tracing-sampling',
+    default: '1',
+    help: 'percent of the traces that begin at a waypoint which are recorded',
+  },
   certificateLife: {
     type: 'duration',
     env: 'WEFT_CERTIFICATE_LIFE',
@@ -87,7 +123,21 @@ export type ControlplaneSettings = Settings<typeof SETTINGS>
 
 /** Reads arguments and environment; all faults at once. */
 export function readSettings(args: readonly string[], env = process.env): ParsedSettings<typeof SETTINGS> {
-  return parseSettings(SETTINGS, args, env)
+  const parsed = parseSettings(SETTINGS, args, env)
+  if (!parsed.ok) return parsed
+  const { tracingEndpoint, tracingProtocol, tracingSampling } = parsed.value
+  const errors: string[] = []
+  if (tracingEndpoint !== '' && !isCollectorUrl(tracingEndpoint)) errors.push('--tracing-endpoint is not http://host:port')
+  if (!isOtlpProtocol(tracingProtocol)) errors.push('--tracing-protocol is neither grpc nor http')
+  if (!isPercent(tracingSampling)) errors.push('--tracing-sampling is not a number from 0 to 100')
+  return errors.length === 0 ? parsed : { ok: false, errors }
+}
+
+/** What waypoints are told about spans; undefined = none are wanted. */
+export function tracingOf(settings: ControlplaneSettings): TracingSettings | undefined {
+  const { tracingEndpoint: endpoint, tracingProtocol, tracingSampling: sampling } = settings
+  if (endpoint === '') return undefined
+  return { endpoint, protocol: tracingProtocol === 'http' ? 'http' : 'grpc', sampling }
 }
 
 /** The parts of a list separated by commas, without empty ones. */

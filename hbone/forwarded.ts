@@ -4,7 +4,7 @@ import { type Endpoint, formatEndpoint, parseEndpoint, parseIp } from '../model/
 
 /** The original client and, if it dialled a service, that service's host name. */
 export interface Forwarded {
-  /** Port 0 when the header names none. */
+  /** Port 0 = the header names none. */
   readonly for: Endpoint
   readonly host?: string
 }
@@ -16,7 +16,7 @@ const PAIR = /^\s*([A-Za-z]+)=(?:"([^"\\]*)"|([^\s";,=]*))\s*$/
 /** @returns the header's value; `host` is left out when it is no host name. */
 export function formatForwarded(forwarded: Forwarded): string {
   const host = forwarded.host !== undefined && HOST.test(forwarded.host) ? `;host=${forwarded.host}` : ''
-  return `for="${formatEndpoint(forwarded.for)}"${host}`
+  return `for="${formatNode(forwarded.for)}"${host}`
 }
 
 /** @returns the one hop that the header names; undefined when it is malformed, names several, or repeats a parameter. */
@@ -33,6 +33,11 @@ export function parseForwarded(text: string): Forwarded | undefined {
   const host = pairs.get('host')
   if (client === undefined || (host !== undefined && !HOST.test(host))) return undefined
   return host === undefined ? { for: client } : { for: client, host }
+}
+
+function formatNode(node: Endpoint): string {
+  if (node.port !== 0) return formatEndpoint(node)
+  return node.ip.includes(':') ? `[${node.ip}]` : node.ip
 }
 
 function parseNode(text: string): Endpoint | undefined {

@@ -2,6 +2,7 @@
 // idle socket holds no memory for reading), written in one writev per turn of the event loop.
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { codeOf, type MeshError } from '../kit/error.ts'
+import { resetSocket } from '../kit/reset-socket.ts'
 import { type Block, takeBlock } from './block.ts'
 import { BlockQueue } from './block-queue.ts'
 import { hboneFailure } from './errors.ts'
@@ -69,6 +70,7 @@ export class PlainSocket {
   /** Bytes of the writev under way. */
   #writing = 0
   #isEnding = false
+  #isResetting = false
   #isClosed = false
 
   /** @param server net.Server whose connection count this socket is part of */
@@ -121,7 +123,7 @@ export class PlainSocket {
   }
 
   resume(): void {
-    if (!this.#isClosed) this.#socket.resume()
+    if (!this.#isClosed && !this.#isResetting) this.#socket.resume()
   }
 
   /** Sends a copy of the bytes; told by onDrained. What comes in one turn goes out together, 64 KiB at once. */
@@ -165,7 +167,9 @@ export class PlainSocket {
 
   /** Sends RST and drops everything. */
   reset(): void {
-    if (!this.#isClosed) this.#socket.resetAndDestroy()
+    if (this.#isClosed || this.#isResetting) return
+    this.#isResetting = true
+    resetSocket(this.#socket)
   }
 
   /** Closes; with an error by RST, which `closed` then gives. */

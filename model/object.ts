@@ -386,22 +386,6 @@ export interface PeerAuthenticationSpec {
 }
 export type PeerAuthentication = MeshObject<PeerAuthenticationSpec, { readonly conditions?: readonly Condition[] }>
 
-export interface GatewaySpec {
-  readonly gatewayClassName: string
-  readonly listeners?: readonly {
-    readonly name: string
-    readonly port: number
-    readonly protocol: string
-    readonly hostname?: string
-  }[]
-}
-
-export interface GatewayStatus {
-  readonly addresses?: readonly { readonly type?: string; readonly value: string }[]
-  readonly conditions?: readonly Condition[]
-}
-export type Gateway = MeshObject<GatewaySpec, GatewayStatus>
-
 /** What a token review answers; `user` only when `authenticated`. */
 export interface TokenReviewStatus {
   readonly authenticated: boolean

@@ -47,6 +47,8 @@ export interface Authorization {
 /** What a decision looks at: the verified source identity (undefined = plaintext) and the real addresses. */
 export interface PolicyConnection {
   readonly source: Identity | undefined
+  /** The destination's own waypoint, verified, when the connection came through it and it named `source`. */
+  readonly via?: Identity | undefined
   readonly sourceIp: IpAddress
   readonly destinationIp: IpAddress
   /** Real target port, after HBONE decoding. */

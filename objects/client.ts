@@ -56,6 +56,11 @@ export class ObjectClient implements Disposable {
     return this.#call('POST', '/apply', object) as Promise<MeshObject>
   }
 
+  /** Makes an object that does not exist yet; CONFLICT when one of that name does. @returns the stored object */
+  create(object: object): Promise<MeshObject> {
+    return this.#call('POST', '/apply?create=true', object) as Promise<MeshObject>
+  }
+
   /** @param options.gracePeriodSeconds pods: 0 = the object goes at once (for the kubelet, when all processes have ended) */
   async delete(kind: string, namespace: string | undefined, name: string, options: { gracePeriodSeconds?: number } = {}): Promise<void> {
     const query = options.gracePeriodSeconds === undefined ? '' : `?gracePeriodSeconds=${options.gracePeriodSeconds}`

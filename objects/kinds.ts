@@ -12,6 +12,8 @@ export interface KindRow {
   readonly short: readonly string[]
 }
 
+const ISTIO_NETWORKING = ['networking.istio.io/v1', 'networking.istio.io/v1beta1', 'networking.istio.io/v1alpha3']
+
 /** Every kind, in the order in which a directory is applied. */
 export const KINDS: readonly KindRow[] = [
   row('Namespace', 'namespaces', ['v1'], false, ['ns']),
@@ -22,7 +24,14 @@ export const KINDS: readonly KindRow[] = [
   row('Secret', 'secrets', ['v1'], true, []),
   row('PeerAuthentication', 'peerauthentications', ['security.istio.io/v1', 'security.istio.io/v1beta1'], true, ['pa']),
   row('AuthorizationPolicy', 'authorizationpolicies', ['security.istio.io/v1', 'security.istio.io/v1beta1'], true, ['ap']),
+  row('GatewayClass', 'gatewayclasses', ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1'], false, ['gc']),
   row('Gateway', 'gateways', ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1'], true, ['gtw']),
+  row('HTTPRoute', 'httproutes', ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1'], true, []),
+  row('GRPCRoute', 'grpcroutes', ['gateway.networking.k8s.io/v1'], true, []),
+  row('ReferenceGrant', 'referencegrants', ['gateway.networking.k8s.io/v1beta1', 'gateway.networking.k8s.io/v1'], true, ['refgrant']),
+  row('DestinationRule', 'destinationrules', ISTIO_NETWORKING, true, ['dr']),
+  row('VirtualService', 'virtualservices', ISTIO_NETWORKING, true, ['vs']),
+  row('RateLimitPolicy', 'ratelimitpolicies', ['weft.dev/v1alpha1'], true, ['rlp']),
   row('Service', 'services', ['v1'], true, ['svc']),
   row('EndpointSlice', 'endpointslices', ['discovery.k8s.io/v1'], true, []),
   row('Deployment', 'deployments', ['apps/v1'], true, ['deploy']),

@@ -1,6 +1,9 @@
 // L4 authorization: may this connection pass? Pure; the caller gathers the policies that apply to the destination.
 // Order and corners follow istio/ztunnel:src/state.rs (assert_rbac) and src/rbac.rs. Called once per connection and again
 // for each live one when policies change, so a match allocates nothing.
+// Behind a waypoint there are two identities, the client's and the waypoint's: a principal or account matches if one of them does.
+// Whoever names the waypoint itself means whatever it lets through. Where a pattern merely covers the waypoint, too, the stricter
+// reading counts: it allows nobody else and excepts nobody from a DENY.
 import { ipToBytes } from '../model/address.ts'
 import type { Cidr } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
@@ -56,27 +59,43 @@ export function explain(verdict: PolicyVerdict): string {
   return verdict.reason === 'DENIED_BY' ? `explicitly denied by: ${verdict.by}` : 'allow policies exist, but none allowed'
 }
 
-/** What the matches look at, made when first asked for; without an identity the texts are empty. */
-class Facts {
-  readonly source: Identity | undefined
+/** One identity as the matches see it; without one the texts are empty. */
+class Party {
+  readonly identity: Identity | undefined
   readonly namespace: string
-  readonly destinationPort: number
-  readonly #connection: PolicyConnection
   #principal: string | undefined
+
+  constructor(identity: Identity | undefined) {
+    this.identity = identity
+    this.namespace = identity?.namespace ?? ''
+  }
+
+  /** The SPIFFE ID without `spiffe://`; made when first asked for. */
+  get principal(): string {
+    this.#principal ??= this.identity === undefined ? '' : spiffeIdOf(this.identity).slice('spiffe://'.length)
+    return this.#principal
+  }
+}
+
+/** What the matches look at, made when first asked for. */
+class Facts {
+  readonly client: Party
+  readonly waypoint: Party | undefined
+  readonly destinationPort: number
+  /** Of the two the one that the rule under way is asked about. */
+  subject: Party
+  /** Action of the policy under way. */
+  isDeny = false
+  readonly #connection: PolicyConnection
   #sourceIp: Uint8Array | undefined
   #destinationIp: Uint8Array | undefined
 
   constructor(connection: PolicyConnection) {
     this.#connection = connection
-    this.source = connection.source
-    this.namespace = connection.source?.namespace ?? ''
+    this.client = new Party(connection.source)
+    this.waypoint = connection.via === undefined ? undefined : new Party(connection.via)
+    this.subject = this.client
     this.destinationPort = connection.destinationPort
-  }
-
-  /** The SPIFFE ID without `spiffe://`. */
-  get principal(): string {
-    this.#principal ??= this.source === undefined ? '' : spiffeIdOf(this.source).slice('spiffe://'.length)
-    return this.#principal
   }
 
   get sourceIp(): Uint8Array {
@@ -110,7 +129,15 @@ function nameOf(policy: Authorization): string {
 
 /** Rules OR. No rules never match: an ALLOW of nothing, a DENY of nothing. */
 function policyMatches(policy: Authorization, facts: Facts): boolean {
-  for (const rule of policy.rules) if (ruleMatches(rule, facts)) return true
+  const { client, waypoint } = facts
+  facts.isDeny = policy.action === 'DENY'
+  for (const rule of policy.rules) {
+    facts.subject = client
+    if (ruleMatches(rule, facts)) return true
+    if (waypoint === undefined) continue
+    facts.subject = waypoint
+    if (ruleMatches(rule, facts)) return true
+  }
   return false
 }
 
@@ -136,9 +163,9 @@ function isEmpty(match: PolicyMatch): boolean {
 function matches(match: PolicyMatch, facts: Facts): boolean {
   return (
     portsMatch(match.destinationPorts, match.notDestinationPorts, facts.destinationPort) &&
-    textMatches(match.namespaces, match.notNamespaces, facts, false) &&
-    textMatches(match.principals, match.notPrincipals, facts, true) &&
-    accountsMatch(match.serviceAccounts, match.notServiceAccounts, facts.source) &&
+    namespacesMatch(match.namespaces, match.notNamespaces, facts) &&
+    principalsMatch(match.principals, match.notPrincipals, facts) &&
+    accountsMatch(match.serviceAccounts, match.notServiceAccounts, facts) &&
     blocksMatch(match.sourceIps, match.notSourceIps, facts, false) &&
     blocksMatch(match.destinationIps, match.notDestinationIps, facts, true)
   )
@@ -148,10 +175,29 @@ function portsMatch(wanted: readonly number[], unwanted: readonly number[], port
   return (wanted.length === 0 || wanted.includes(port)) && !unwanted.includes(port)
 }
 
-function textMatches(wanted: readonly StringMatch[], unwanted: readonly StringMatch[], facts: Facts, isPrincipal: boolean): boolean {
+/** Namespaces are the client's alone: a waypoint lives in the namespace of what it guards, which says nothing. */
+function namespacesMatch(wanted: readonly StringMatch[], unwanted: readonly StringMatch[], { client }: Facts): boolean {
   if (wanted.length === 0 && unwanted.length === 0) return true
-  const text = isPrincipal ? facts.principal : facts.namespace
-  return (wanted.length === 0 || anyText(wanted, text)) && !anyText(unwanted, text)
+  return (wanted.length === 0 || anyText(wanted, client.namespace)) && !anyText(unwanted, client.namespace)
+}
+
+function principalsMatch(wanted: readonly StringMatch[], unwanted: readonly StringMatch[], facts: Facts): boolean {
+  if (wanted.length === 0 && unwanted.length === 0) return true
+  const { client, waypoint, subject, isDeny } = facts
+  if (wanted.length > 0) {
+    const holds = subject === waypoint && !isDeny ? isNamed(wanted, subject.principal) : anyText(wanted, subject.principal)
+    if (!holds) return false
+  }
+  if (unwanted.length === 0) return true
+  if (anyText(unwanted, client.principal)) return false
+  if (waypoint === undefined) return true
+  return !(isDeny ? isNamed(unwanted, waypoint.principal) : anyText(unwanted, waypoint.principal))
+}
+
+/** Whether a list has this very principal, written out. */
+function isNamed(list: readonly StringMatch[], principal: string): boolean {
+  for (const match of list) if (match.kind === 'exact' && match.value === principal) return true
+  return false
 }
 
 /** Without an identity the text is empty: nothing matches it, not even an empty prefix. */
@@ -175,12 +221,11 @@ function isText(match: StringMatch, text: string): boolean {
   }
 }
 
-function accountsMatch(
-  wanted: readonly ServiceAccountMatch[],
-  unwanted: readonly ServiceAccountMatch[],
-  source: Identity | undefined,
-): boolean {
-  return (wanted.length === 0 || anyAccount(wanted, source)) && !anyAccount(unwanted, source)
+function accountsMatch(wanted: readonly ServiceAccountMatch[], unwanted: readonly ServiceAccountMatch[], facts: Facts): boolean {
+  const { client, waypoint, subject } = facts
+  if (wanted.length > 0 && !anyAccount(wanted, subject.identity)) return false
+  if (unwanted.length === 0) return true
+  return !anyAccount(unwanted, client.identity) && !anyAccount(unwanted, waypoint?.identity)
 }
 
 function anyAccount(list: readonly ServiceAccountMatch[], source: Identity | undefined): boolean {

@@ -95,6 +95,7 @@ function controlplaneArgs(mesh: MeshLayout): string[] {
     ['--serving-ips', `${mesh.controlIp.v4},${mesh.controlIp.v6}`],
     ['--metrics-listen', '127.0.0.1:15014'], // pods reach the control namespace
     ['--cluster-domain', CLUSTER_DOMAIN],
+    ['--waypoint-discovery', `${mesh.controlIp.v4}:15012`],
     ['--cidrs', [POD_CIDR.v4, POD_CIDR.v6, SERVICE_CIDR.v4, SERVICE_CIDR.v6].join(',')],
   ].flat()
 }

@@ -6,18 +6,17 @@ import { NETNS_DIR } from './layout.ts'
 
 const JOIN = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"'
 
-/** Into a running container. `setpriv`: arguments that drop capabilities. */
+/** Into a running container, in the directory of its first process. `setpriv`: arguments that drop capabilities. */
 export function enterContainer(options: {
   readonly pid: number
   readonly cgroup: string
   readonly setpriv: readonly string[]
   readonly env: Readonly<Record<string, string>>
-  readonly workingDir?: string
   readonly command: readonly string[]
 }): [program: string, args: string[]] {
-  const { pid, cgroup, setpriv, env, workingDir = '/', command } = options
+  const { pid, cgroup, setpriv, env, command } = options
   const assignments = Object.entries(env).map(([name, value]) => `${name}=${value}`)
-  const enter = ['nsenter', `--target=${pid}`, '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', `--wdns=${workingDir}`, '--']
+  const enter = ['nsenter', `--target=${pid}`, '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--wd', '--']
   return ['/bin/sh', ['-c', JOIN, 'sh', cgroup, ...enter, 'setpriv', ...setpriv, '--', 'env', '-i', ...assignments, ...command]]
 }
 

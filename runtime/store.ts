@@ -81,12 +81,14 @@ export class ObjectStore {
   /**
    * Makes an object or replaces its spec and data. Status, uid and labels or annotations set by others stay.
    * @param input foreign input: it is validated
-   * @throws MeshError UNKNOWN_KIND | INVALID_OBJECT | CONFLICT (its resourceVersion is old) | STORE_FULL
+   * @param options.isNew it must not exist yet
+   * @throws MeshError UNKNOWN_KIND | INVALID_OBJECT | CONFLICT (its resourceVersion is old, or it exists) | STORE_FULL
    */
-  apply(input: unknown): MeshObject {
+  apply(input: unknown, options: { readonly isNew?: boolean } = {}): MeshObject {
     const { row, object } = admit(input)
     const old = this.find(row.plural, object.metadata.namespace, object.metadata.name)
     checkLock(object.metadata, old)
+    if (options.isNew === true && old !== undefined) throw objectFailure('CONFLICT', { what: `${row.plural} ${objectKey(old)} exists` })
     if (old === undefined) this.#checkNamespace(object)
     const set: AppliedKeys = {
       labels: Object.keys(object.metadata.labels ?? {}),

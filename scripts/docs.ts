@@ -8,7 +8,7 @@ import type { SettingRow } from '../kit/settings.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const COMPONENTS =
-  /^(kit|model|linux|certs|policy|telemetry|hbone|xds|zds|bpf|objects|tap|ztunnel|waypoint|controlplane|cni|dashboard|runtime|cli)\//
+  /^(kit|model|linux|certs|policy|telemetry|hbone|xds|zds|bpf|objects|tap|state|identity|http|ztunnel|waypoint|controlplane|cni|dashboard|runtime|cli)\//
 const TABLE = /^export const (\w*(?:ERRORS|SETTINGS|METRICS|LABELS))\b/gm
 const SOURCE_WORDS = { upstream: 'the side that was dialled', downstream: 'the side that dialled', internal: 'this process' } as const
 

@@ -25,6 +25,12 @@ const TARGETS = {
     setUpTools('bench')
     return node('bench/main.ts', args, setUpPeers(['ENVOY']))
   },
+  'bench:http': (args) => {
+    setUpMachine('the HTTP benchmark', '`npm run test:unit` needs no root.')
+    setUpTools('bench:http')
+    const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
+    return node('bench/http.ts', args, { ...setUpPeers(['ENVOY']), PATH: path })
+  },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
   'build:bpf': (args) => node('bpf/build.ts', args),

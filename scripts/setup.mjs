@@ -39,13 +39,22 @@ const CI_PACKAGES = [
   { name: 'linux-libc-dev', isThere: () => existsSync('/usr/include/linux/bpf.h') },
 ]
 const BENCH_PACKAGES = [{ name: 'iperf3', isThere: () => hasProgram('iperf3') }]
+const BENCH_HTTP_PACKAGES = [
+  { name: 'haproxy', isThere: () => hasProgram('haproxy') },
+  { name: 'nginx-light', isThere: () => hasProgram('nginx') },
+  { name: 'wrk', isThere: () => hasProgram('wrk') },
+]
+/** Servers that stand behind a waypoint. */
+const INTEROP_PACKAGES = [...TEST_PACKAGES, ...BENCH_HTTP_PACKAGES.filter((row) => row.name !== 'wrk')]
 
 /**
- * Installs what tests (`test`) or benchmarks (`bench`) use besides the machine's own part; call it after setUpMachine.
+ * Installs what tests or benchmarks use besides the machine's own part; call it after setUpMachine.
+ * @param {'test' | 'interop' | 'bench' | 'bench:http'} purpose
  * @throws SetupError
  */
 export function setUpTools(purpose) {
-  const rows = purpose === 'bench' ? BENCH_PACKAGES : process.env.CI === 'true' ? [...TEST_PACKAGES, ...CI_PACKAGES] : TEST_PACKAGES
+  const ofTests = process.env.CI === 'true' ? [...TEST_PACKAGES, ...CI_PACKAGES] : TEST_PACKAGES
+  const rows = { test: ofTests, interop: INTEROP_PACKAGES, bench: BENCH_PACKAGES, 'bench:http': BENCH_HTTP_PACKAGES }[purpose]
   const missing = rows.filter((row) => !row.isThere()).map((row) => row.name)
   if (missing.length > 0) installPackages(missing)
 }

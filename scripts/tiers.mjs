@@ -16,7 +16,7 @@ export const TIERS = {
   fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
   soak: { needsRoot: true, timeoutS: 280, deadlineS: 1200, mayBeEmpty: false },
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
-  conformance: { needsRoot: false, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
+  conformance: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: false, peers: ['GO'] },
   interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true, peers: ['GO', 'ENVOY'] },
   kubernetes: { needsRoot: true, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
 }
@@ -66,7 +66,7 @@ async function runOnce(name, args) {
   }
   if (tier.needsRoot) {
     setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
-    setUpTools('test')
+    setUpTools(name === 'interop' ? 'interop' : 'test')
   }
   const scratch = mkdtempSync(join(tmpdir(), 'weft-test-'))
   try {

@@ -9,6 +9,8 @@ export interface AccessFields {
   readonly 'src.workload'?: string | undefined
   readonly 'src.namespace'?: string | undefined
   readonly 'src.identity'?: string | undefined
+  /** The original client, as the pod's own waypoint (`src.identity`) names it. */
+  readonly 'src.client'?: string | undefined
   readonly 'src.cluster'?: string | undefined
   readonly 'dst.addr'?: string | undefined
   readonly 'dst.hbone_addr'?: string | undefined
@@ -17,6 +19,9 @@ export interface AccessFields {
   readonly 'dst.namespace'?: string | undefined
   readonly 'dst.identity'?: string | undefined
   readonly 'dst.cluster'?: string | undefined
+  /** Only waypoints: Envoy's names, `-` = none. */
+  readonly upstream_cluster?: string
+  readonly response_flags?: string
   readonly direction: 'inbound' | 'outbound'
 }
 

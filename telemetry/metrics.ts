@@ -5,7 +5,7 @@ import { METRICS, TCP_LABELS } from './names.ts'
 import type { MetricName, TcpLabel } from './names.ts'
 
 /** Values of one connection's labels; absent or empty = `unknown` (`-` for response_flags, `tcp` for request_protocol). */
-export type TcpLabels = { readonly reporter: 'source' | 'destination' } & {
+export type TcpLabels = { readonly reporter: 'source' | 'destination' | 'waypoint' } & {
   readonly [L in Exclude<TcpLabel, 'reporter'>]?: string | undefined
 }
 
@@ -27,10 +27,12 @@ export class TcpMetrics {
   /** Called before each scrape, so that owners of live connections can bring their handles up to date. */
   readonly #flushers = new Set<() => void>()
   readonly #sets = new Map<string, { readonly labels: Record<string, string>; readonly handle: TcpHandle }>()
-  readonly #socketsOpen: Record<'source' | 'destination', number> = { source: 0, destination: 0 }
+  readonly #socketsOpen: Partial<Record<TcpLabels['reporter'], number>>
 
-  constructor(registry: Registry = new Registry()) {
+  /** @param reporters whose sockets are counted */
+  constructor(registry: Registry = new Registry(), reporters: readonly TcpLabels['reporter'][] = ['source', 'destination']) {
     this.registry = registry
+    this.#socketsOpen = Object.fromEntries(reporters.map((reporter) => [reporter, 0]))
     this.#counter('istio_tcp_connections_opened_total', (handle) => handle.opened)
     this.#counter('istio_tcp_connections_closed_total', (handle) => handle.closed)
     this.#counter('istio_tcp_received_bytes_total', (handle) => handle.received)
@@ -38,7 +40,7 @@ export class TcpMetrics {
     this.#counter('istio_tcp_connections_failed_total', (handle) => handle.failed)
     const open = this.#socketsOpen
     makeGauge(registry, 'istio_tcp_sockets_open', ['reporter'], (gauge) => {
-      for (const reporter of ['source', 'destination'] as const) gauge.set({ reporter }, open[reporter])
+      for (const [reporter, count] of Object.entries(open)) gauge.set({ reporter }, count)
     })
   }
 
@@ -54,13 +56,13 @@ export class TcpMetrics {
     return handle
   }
 
-  /** Counts one accepted socket until the result is disposed of (once). */
-  socketOpened(reporter: 'source' | 'destination'): void {
-    this.#socketsOpen[reporter]++
+  /** Counts one accepted socket (of a waypoint: one tunnel whose bytes it copies) until socketClosed. */
+  socketOpened(reporter: TcpLabels['reporter']): void {
+    this.#socketsOpen[reporter] = (this.#socketsOpen[reporter] ?? 0) + 1
   }
 
-  socketClosed(reporter: 'source' | 'destination'): void {
-    this.#socketsOpen[reporter]--
+  socketClosed(reporter: TcpLabels['reporter']): void {
+    this.#socketsOpen[reporter] = (this.#socketsOpen[reporter] ?? 0) - 1
   }
 
   /** Registers work to do before a scrape. */

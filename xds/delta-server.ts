@@ -46,6 +46,10 @@ export interface XdsCaller {
   readonly key: string
   /** Fields for log lines and status. */
   readonly label: string
+  /** `namespace/name` of the gateway that the caller serves; undefined = it is a node's proxy. */
+  readonly gateway: string | undefined
+  /** Whether the caller may ask for a name, for `*` (everything), or (undefined) follow the kind without a name yet. */
+  mayDemand(typeUrl: string, name: string | undefined): boolean
 }
 
 /** What a server needs. */
@@ -60,6 +64,8 @@ export interface DeltaServerOptions {
   onRefusal?(client: ClientInfo, typeUrl: string, message: string): void
   /** Called when the number of streams changed. */
   onClients?(count: number): void
+  /** Called when a client that serves a gateway went, answered, or may have something new to answer. */
+  onGatewayClients?(): void
   /** Called for every response sent. */
   onPush?(typeUrl: string, upserts: number, removes: number, bytes: number): void
 }
@@ -70,6 +76,7 @@ export class DeltaServer {
   readonly #limits: ServerLimits
   readonly #encoder = new PushEncoder()
   readonly #streams = new Set<DeltaStream>()
+  readonly #gatewayStreams = new Set<DeltaStream>() // of callers that serve a gateway; subset of #streams
   readonly #perCaller = new Map<string, number>()
   readonly #subscription: Disposable
   readonly #waiters = new Set<() => void>()
@@ -85,6 +92,7 @@ export class DeltaServer {
     this.#subscription = options.source.onChange((batches) => {
       for (const stream of this.#streams) stream.offer(batches)
       this.#notify()
+      if (this.#gatewayStreams.size > 0) this.#tellGateways()
     })
   }
 
@@ -99,6 +107,11 @@ export class DeltaServer {
   /** Connected clients. */
   clients(): readonly ClientInfo[] {
     return [...this.#streams].map((stream) => stream.info())
+  }
+
+  /** Connected clients that serve a gateway. */
+  gatewayClients(): readonly ClientInfo[] {
+    return [...this.#gatewayStreams].map((stream) => stream.info())
   }
 
   /** Clients that have not accepted everything up to a revision. */
@@ -191,9 +204,11 @@ export class DeltaServer {
       onAnswer: (typeUrl, refusal) => {
         if (refusal !== undefined) onRefusal?.(stream.info(), typeUrl, refusal)
         this.#notify()
+        if (caller.gateway !== undefined) this.#tellGateways()
       },
       onEnd: () => {
         this.#streams.delete(stream)
+        if (this.#gatewayStreams.delete(stream)) this.#tellGateways()
         const left = (this.#perCaller.get(caller.key) ?? 1) - 1
         if (left > 0) this.#perCaller.set(caller.key, left)
         else this.#perCaller.delete(caller.key)
@@ -203,6 +218,7 @@ export class DeltaServer {
     })
     this.#perCaller.set(caller.key, (this.#perCaller.get(caller.key) ?? 0) + 1)
     this.#streams.add(stream)
+    if (caller.gateway !== undefined) this.#gatewayStreams.add(stream)
     onClients?.(this.#streams.size)
     call.on('data', (bytes: Buffer) => stream.receive(this.#decode(bytes)))
   }
@@ -227,6 +243,10 @@ export class DeltaServer {
     const body = this.#bodies.get(shared) ?? encode()
     this.#bodies.set(shared, body)
     return body
+  }
+
+  #tellGateways(): void {
+    if (!this.#isClosed) this.#options.onGatewayClients?.()
   }
 
   #notify(): void {

@@ -6,13 +6,15 @@ import type { Log } from '../kit/log.ts'
 import type { DeltaDiscoveryRequest } from '../proto/discovery_pb.ts'
 import type { ServerLimits, XdsCaller } from './delta-server.ts'
 import type { ChangeBatch, PushSource } from './push-source.ts'
-import { type PendingPush, Subscription } from './subscription.ts'
+import { asksForAll, type PendingPush, Subscription } from './subscription.ts'
 
 /** What is known of a connected client. */
 export interface ClientInfo {
   readonly id: number
   readonly node: string
   readonly caller: string
+  /** `namespace/name` of the gateway that the client serves; undefined = none. */
+  readonly gateway: string | undefined
   readonly peer: string
   readonly kinds: readonly {
     readonly typeUrl: string
@@ -42,6 +44,7 @@ interface StreamOptions {
 const WINDOW_MS = 10_000
 const KEY_LIMIT_CHARS = 2048
 const TEXT_LIMIT_CHARS = 2048
+const SHOWN_CHARS = 128
 
 /** A client. Ends itself when limits are passed; `onEnd` is called once. */
 export class DeltaStream {
@@ -74,7 +77,7 @@ export class DeltaStream {
       isWaiting: each.inFlight !== undefined || each.hasPending,
       refusal: each.refusal,
     }))
-    return { id, node: this.#node, caller: caller.label, peer, kinds }
+    return { id, node: this.#node, caller: caller.label, gateway: caller.gateway, peer, kinds }
   }
 
   /** False also while the client has not asked for anything: it may hold what it got on an earlier stream. */
@@ -112,9 +115,9 @@ export class DeltaStream {
     const { typeUrl } = request
     const { source } = this.#options
     const known = this.#subscriptions.get(typeUrl)
+    // A kind that is not served gets silence, as in Istio: a newer proxy must not lose what is served.
+    if (!source.typeUrls.includes(typeUrl) || !this.#isPermitted(request, known === undefined)) return
     if (known === undefined) {
-      // A kind that is not served gets silence, as in Istio: a newer proxy must not lose what is served.
-      if (!source.typeUrls.includes(typeUrl)) return
       const wish = {
         subscribe: request.resourceNamesSubscribe,
         unsubscribe: request.resourceNamesUnsubscribe,
@@ -125,6 +128,21 @@ export class DeltaStream {
     }
     if (request.responseNonce !== '') this.#answered(known, request)
     known.change(request.resourceNamesSubscribe, request.resourceNamesUnsubscribe)
+  }
+
+  /** Ends the stream over a name that the caller may not ask for: silence would look like "there is none". */
+  #isPermitted({ typeUrl, resourceNamesSubscribe, resourceNamesUnsubscribe }: DeltaDiscoveryRequest, isFirst: boolean): boolean {
+    const { caller, peer, log } = this.#options
+    const isWildcard = isFirst && asksForAll(resourceNamesSubscribe, resourceNamesUnsubscribe)
+    const names = resourceNamesSubscribe.filter((name) => name !== '*')
+    if (isWildcard) names.push('*')
+    const refused = names.find((name) => !caller.mayDemand(typeUrl, name))
+    const isRefused = refused !== undefined || (isFirst && names.length === 0 && !caller.mayDemand(typeUrl, undefined))
+    if (!isRefused) return true
+    const shown = refused?.slice(0, SHOWN_CHARS) ?? 'any name'
+    log.warn('a subscription is not permitted', { peer, caller: caller.label, node: this.#node, type: typeUrl, name: shown })
+    this.end(status.PERMISSION_DENIED, `NOT permitted: this caller may not ask for ${shown} of ${typeUrl}`)
+    return false
   }
 
   #answered(subscription: Subscription, request: DeltaDiscoveryRequest): void {

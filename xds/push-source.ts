@@ -73,7 +73,7 @@ export class PushStore implements PushSource {
 
   /**
    * Applies changes of several kinds as one revision.
-   * @param changes kind -> name -> new resource, or undefined = gone; resources of an unchanged version are skipped
+   * @param changes kind -> name -> new resource, or undefined = gone; resources of an unchanged version and with the same keys are skipped
    * @returns the revision in force (unchanged when nothing changed)
    */
   update(changes: ReadonlyMap<string, ReadonlyMap<string, ServedResource | undefined>>): number {
@@ -94,7 +94,7 @@ export class PushStore implements PushSource {
   #put(typeUrl: string, name: string, next: ServedResource | undefined, names: Set<string>, keys: Set<string>): void {
     const resources = this.#resources.get(typeUrl)
     const old = resources?.get(name)
-    if (resources === undefined || old?.version === next?.version) return
+    if (resources === undefined || isSame(old, next)) return
     names.add(name)
     for (const key of keysOf(old)) {
       keys.add(key)
@@ -117,6 +117,12 @@ export class PushStore implements PushSource {
     found?.delete(name)
     if (found?.size === 0) index?.delete(key)
   }
+}
+
+/** The keys count too: in another group, the same bytes concern other clients. */
+function isSame(old: ServedResource | undefined, next: ServedResource | undefined): boolean {
+  if (old === next) return true
+  return old?.version === next?.version && keysOf(old).join('\n') === keysOf(next).join('\n')
 }
 
 function keysOf(resource: ServedResource | undefined): readonly string[] {

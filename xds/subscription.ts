@@ -13,9 +13,17 @@ export interface Wish {
 /** What is to be sent next; `shared` = the same for every client in this position, so its bytes may be kept. */
 export interface PendingPush {
   readonly names: ReadonlySet<string>
-  /** Of the names, those that are sent as removed although they exist: the client no longer asks for them. */
+  /** Of the names, those that are sent as removed even when they exist: the client does not ask for them, or no longer. */
   readonly forgotten: ReadonlySet<string>
   readonly shared: 'snapshot' | ChangeBatch | undefined
+}
+
+/**
+ * Whether the first request of a kind asks for every resource. An empty subscription is a wildcard; `*` taken back at once is an
+ * on-demand client (as ztunnel does it).
+ */
+export function asksForAll(subscribe: readonly string[], unsubscribe: readonly string[]): boolean {
+  return (subscribe.length === 0 || subscribe.includes('*')) && !unsubscribe.includes('*')
 }
 
 /** A client's interest in one kind. */
@@ -28,7 +36,6 @@ export class Subscription {
   #dirty: Set<string> | undefined // names to be sent; undefined = none
   #batch: ChangeBatch | 'snapshot' | undefined // set while #dirty is exactly that batch (and then #dirty is undefined)
   #isTrackingStale = false // a key was given up: #tracked is rebuilt before it is used again
-  #forgotten = new Set<string>() // subset of #dirty: to be sent as removed, no longer demanded by any key
   #mustAnswer = true // the first request is answered even when there is nothing to send
   /** Revision up to which the client has accepted everything. */
   acked = 0
@@ -40,9 +47,7 @@ export class Subscription {
   constructor(source: PushSource, typeUrl: string, first: Wish) {
     this.typeUrl = typeUrl
     this.#source = source
-    // An empty subscription is a wildcard; `*` taken back at once is an on-demand client (as ztunnel does it).
-    const isEmpty = first.subscribe.length === 0
-    this.#isWildcard = (isEmpty || first.subscribe.includes('*')) && !first.unsubscribe.includes('*')
+    this.#isWildcard = asksForAll(first.subscribe, first.unsubscribe)
     if (this.#isWildcard) this.#startWildcard(first)
     else this.#startOnDemand(first)
   }
@@ -83,10 +88,10 @@ export class Subscription {
     if (this.inFlight !== undefined || !this.hasPending) return undefined
     if (this.#isTrackingStale) this.#rebuildTracking()
     if (!this.hasPending) return undefined
-    const forgotten = this.#forgotten
-    this.#forgotten = new Set()
     const batch = this.#batch
     const names = this.#pendingNames()
+    // Decided now, not when the change came: a name that was gone may be back in a group that is none of this client's.
+    const forgotten = new Set(this.#isWildcard ? [] : [...names].filter((name) => !this.#tracked.has(name)))
     this.#dirty = undefined
     this.#batch = undefined
     this.#mustAnswer = false
@@ -116,7 +121,8 @@ export class Subscription {
     const snapshot = this.#source.snapshot(this.typeUrl)
     for (const key of subscribe) if (key !== '*') this.#demand(key)
     for (const [name, version] of Object.entries(versions)) {
-      if (!this.#tracked.has(name)) this.#forget(name)
+      if (!this.#tracked.has(name))
+        this.#markDirty(name) // the client holds it and would hear of it no more
       else if (snapshot.get(name)?.version === version) this.#dirty?.delete(name)
     }
   }
@@ -127,7 +133,6 @@ export class Subscription {
     if (names.size === 0) this.#markDirty(key) // answered as removed: "there is none"
     for (const name of names) {
       this.#tracked.add(name)
-      this.#forgotten.delete(name)
       this.#markDirty(name)
     }
   }
@@ -137,13 +142,7 @@ export class Subscription {
     const before = [...this.#tracked]
     this.#tracked.clear()
     for (const key of this.#demanded) for (const name of this.#source.resolve(this.typeUrl, key)) this.#tracked.add(name)
-    for (const name of before) if (!this.#tracked.has(name)) this.#forget(name)
-  }
-
-  /** The client holds it and would hear of it no more: it is told to drop it. */
-  #forget(name: string): void {
-    this.#markDirty(name)
-    this.#forgotten.add(name)
+    for (const name of before) if (!this.#tracked.has(name)) this.#markDirty(name)
   }
 
   /** Names of a change that an on-demand client is to hear of. */
@@ -153,16 +152,24 @@ export class Subscription {
     for (const name of batch.names) if (this.#tracked.has(name) || this.#demanded.has(name)) wanted.add(name)
     const isConcerned = [...batch.keys].some((key) => this.#demanded.has(key) || this.#tracked.has(key))
     if (isConcerned || wanted.size > 0) {
-      for (const key of this.#demanded) {
-        for (const name of this.#source.resolve(this.typeUrl, key)) {
-          if (batch.names.has(name) || !this.#tracked.has(name)) wanted.add(name)
-          this.#tracked.add(name)
-          this.#forgotten.delete(name)
-        }
+      const reached = this.#reach(batch, wanted)
+      // It is gone, or has left the group that had brought it here.
+      for (const name of wanted) if (!reached.has(name)) this.#tracked.delete(name)
+    }
+    return wanted
+  }
+
+  /** Follows every demanded key anew; what it finds is tracked, and wanted where it changed or is new to the client. */
+  #reach(batch: ChangeBatch, wanted: Set<string>): ReadonlySet<string> {
+    const reached = new Set<string>()
+    for (const key of this.#demanded) {
+      for (const name of this.#source.resolve(this.typeUrl, key)) {
+        if (batch.names.has(name) || !this.#tracked.has(name)) wanted.add(name)
+        reached.add(name)
+        this.#tracked.add(name)
       }
     }
-    for (const name of wanted) if (!this.#source.snapshot(this.typeUrl).has(name)) this.#tracked.delete(name)
-    return wanted
+    return reached
   }
 
   #markDirty(name: string): void {

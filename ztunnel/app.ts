@@ -17,17 +17,17 @@ import { ZdsClient } from '../zds/client.ts'
 import { dumpIdentity } from './admin/certificates.ts'
 import { configDump } from './admin/config-dump.ts'
 import { Mirror } from './admin/mirror.ts'
-import { AdminServers } from './admin/server.ts'
+import { AdminServers } from '../telemetry/admin-server.ts'
 import type { PodConnections, PodInfo } from './channel.ts'
 import { Enroller } from './enroll.ts'
-import { CaClient } from './identity/ca-client.ts'
-import type { WorkloadCertificate } from './identity/ca-client.ts'
-import { CertificateManager } from './identity/manager.ts'
+import { CaClient } from '../identity/ca-client.ts'
+import type { WorkloadCertificate } from '../identity/ca-client.ts'
+import { CertificateManager } from '../identity/manager.ts'
 import { SETTINGS } from './settings.ts'
 import type { ZtunnelSettings } from './settings.ts'
 import { FileSource } from './source-file.ts'
 import { xdsSource } from './source-xds.ts'
-import type { StateChange } from './state/store.ts'
+import type { StateChange } from '../state/store.ts'
 import { DataThreads } from './threads.ts'
 import type { ThreadNote } from './threads.ts'
 import { MemoryTrimmer } from './trim.ts'
@@ -182,6 +182,7 @@ export class Ztunnel {
   async #startAdmin(): Promise<void> {
     const { adminPort, statsPort, readyPort, isIpv6Enabled, monitoringIp } = this.#settings
     this.#admin = await AdminServers.start({
+      process: 'ztunnel',
       adminPort,
       statsPort,
       readyPort,

@@ -2,7 +2,7 @@
 // are numbers, valid in every thread of the process, and stay the property of the admin thread.
 import type { SpiffeId } from '../model/identity.ts'
 import type { ZtunnelSettings } from './settings.ts'
-import type { StateChange } from './state/store.ts'
+import type { StateChange } from '../state/store.ts'
 
 /** Name, namespace and account of an announced pod. */
 export interface PodInfo {

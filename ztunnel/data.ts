@@ -11,12 +11,12 @@ import type { RootLog } from '../kit/log.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { makeCounter, makeGauge, TcpMetrics } from '../telemetry/metrics.ts'
 import type { DataThreadStart, Query, ToAdmin, ToData } from './channel.ts'
-import { CredentialStore } from './credentials.ts'
+import { CredentialStore } from '../identity/credentials.ts'
+import { RecordBook } from '../telemetry/connection-record.ts'
 import { PodDns } from './pod-dns.ts'
 import { EnrolledPod } from './pod.ts'
 import { DescriptorBudget } from './proxy/budget.ts'
 import type { ProxyContext } from './proxy/context.ts'
-import { RecordBook } from './proxy/record.ts'
 import { Replica } from './replica.ts'
 
 /** A data thread's state and how messages change it. */
@@ -52,6 +52,7 @@ export class DataThread {
       }),
       records: new RecordBook({ metrics, access: new AccessLog(this.#log), clock: systemClock }),
       refused: makeCounter(this.#metrics, 'weft_refused_total', ['direction', 'code']),
+      sourcesIgnored: makeCounter(this.#metrics, 'weft_source_ignored_total', []),
       budget: new DescriptorBudget(start.descriptors, start.maxDescriptors),
     }
     this.#dns = new PodDns({ settings, clock: systemClock, replica: this.#replica, metrics: this.#metrics })

@@ -1,5 +1,6 @@
 // Why ztunnel refuses or ends a connection: one row per reason, with the fault's side, the metric flag, the status that a
 // peer's CONNECT gets, and what the operator checks.
+import { IDENTITY_ERRORS } from '../identity/errors.ts'
 import { failures } from '../kit/error.ts'
 import type { ErrorRow } from '../kit/error.ts'
 
@@ -84,13 +85,7 @@ export const ERRORS = {
   ALPN_MISSING: { source: 'downstream', retry: 'no', flag: 'TLS_FAILURE', message: 'the peer did not agree on HTTP/2 (ALPN h2)' },
   PEER_REFUSED: { source: 'downstream', retry: 'no', flag: 'IDENTITY_ERROR', message: "the peer's certificate was refused" },
   TOO_MANY_HANDSHAKES: { source: 'downstream', retry: 'yes', message: 'too many TLS handshakes under way' },
-  CERTIFICATE_TIMEOUT: {
-    source: 'internal',
-    retry: 'yes',
-    flag: 'IDENTITY_ERROR',
-    message: 'no certificate for this pod yet',
-    hint: 'is the certificate authority reachable? see the log, scope `identity`',
-  },
+  CERTIFICATE_TIMEOUT: IDENTITY_ERRORS.CERTIFICATE_TIMEOUT,
   BAD_AUTHORITY: { source: 'downstream', retry: 'no', status: 400, message: 'the CONNECT authority is not ip:port or host:port' },
   WRONG_AUTHORITY: { source: 'downstream', retry: 'no', status: 400, message: 'the CONNECT authority is not this pod' },
   DESTINATION_UNKNOWN: { source: 'internal', retry: 'yes', status: 503, message: 'this pod is not known from the control plane' },
@@ -107,6 +102,21 @@ export const ERRORS = {
     status: 401,
     message: 'connection denied by policy',
     hint: 'see `weft ztunnel-config policies`',
+  },
+  WAYPOINT_REQUIRED: {
+    source: 'downstream',
+    retry: 'no',
+    flag: 'DENY',
+    status: 401,
+    message: 'this port is reached through a waypoint only',
+    hint: 'dial the service, not the pod; or take the waypoint off with `istio.io/use-waypoint: none`',
+  },
+  BAD_SOURCE: {
+    source: 'downstream',
+    retry: 'no',
+    status: 400,
+    message: 'the waypoint named an original client that is no identity of this mesh',
+    hint: 'is the waypoint of the same version?',
   },
   POLICY_CHANGED: {
     source: 'downstream',

@@ -2,20 +2,27 @@
 // happen beside a change: asking for unknown addresses (on-demand mode), telling who is gone. Called by data.ts.
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../kit/clock.ts'
+import { pause } from '../kit/clock.ts'
 import type { IpAddress } from '../model/address.ts'
-import type { Identity } from '../model/identity.ts'
+import { spiffeIdOf } from '../model/identity.ts'
+import type { Identity, SpiffeId } from '../model/identity.ts'
 import type { Authorization } from '../model/policy.ts'
 import { serviceKeyOf } from '../model/service.ts'
 import type { Service } from '../model/service.ts'
-import type { Workload, WorkloadEndpoint } from '../model/workload.ts'
+import type { GatewayAddress, ServiceKey, Workload, WorkloadEndpoint } from '../model/workload.ts'
 import type { MeshReplica } from './proxy/context.ts'
-import { chooseEndpoint } from './state/balance.ts'
-import { MeshState } from './state/store.ts'
-import type { StateChange } from './state/store.ts'
+import { chooseEndpoint } from '../state/balance.ts'
+import { MeshState } from '../state/store.ts'
+import type { StateChange } from '../state/store.ts'
+import { WaypointChanges } from './waypoint-changes.ts'
+
+const POLL_MS = 20
 
 /** Wraps the store of one thread. */
 export class Replica implements MeshReplica {
+  readonly #clock: Clock
   readonly #state: MeshState
+  readonly #waypointChanges: WaypointChanges
   readonly #demand: ((name: string) => void) | undefined
   readonly #goneListeners: ((addresses: ReadonlySet<IpAddress>) => void)[] = []
 
@@ -24,14 +31,24 @@ export class Replica implements MeshReplica {
   #byName: Map<string, Workload> | undefined
 
   constructor(clock: Clock, demand: ((name: string) => void) | undefined) {
+    this.#clock = clock
     this.#state = new MeshState(clock)
+    this.#waypointChanges = new WaypointChanges(clock)
     this.#demand = demand
   }
 
-  /** Takes a change and tells whose addresses have another owner, another protocol or none now. */
+  /** Takes a change, remembers what it does to waypoints, and tells whose addresses have another owner, another protocol or none now. */
   apply(change: StateChange): void {
     const gone = this.#addressesGone(change)
     this.#byName = undefined
+    for (const service of change.services?.upserts ?? []) {
+      const old = this.#state.serviceByHost(service.namespace, service.hostname)
+      if (old !== undefined) this.#waypointChanges.note(serviceKeyOf(service), old.waypoint, service.waypoint)
+    }
+    for (const { uid, waypoint } of change.workloads?.upserts ?? []) {
+      const old = this.#state.workloadByUid(uid)
+      if (old !== undefined) this.#waypointChanges.note(uid, old.waypoint, waypoint)
+    }
     this.#state.apply(change)
     if (gone.size > 0) for (const tell of this.#goneListeners) tell(gone)
   }
@@ -68,6 +85,28 @@ export class Replica implements MeshReplica {
     return chooseEndpoint(service, this.#state.endpointsOf(serviceKeyOf(service)), port, source, random)
   }
 
+  identitiesOf(waypoint: GatewayAddress): readonly SpiffeId[] {
+    const found = new Set<SpiffeId>()
+    for (const workload of this.#podsOf(waypoint)) found.add(spiffeIdOf(workload))
+    return [...found]
+  }
+
+  waypointBefore(name: string): { readonly waypoint: GatewayAddress | undefined } | undefined {
+    return this.#waypointChanges.before(name)
+  }
+
+  async waitForServices(keys: Iterable<ServiceKey>, waitMs: number): Promise<boolean> {
+    const demand = this.#demand
+    if (demand === undefined) return true
+    const missing = (): ServiceKey[] => [...keys].filter((key) => this.#serviceByKey(key) === undefined)
+    for (const key of missing()) demand(key)
+    for (let waitedMs = 0; missing().length > 0; waitedMs += POLL_MS) {
+      if (waitedMs >= waitMs) return false
+      await pause(this.#clock, POLL_MS)
+    }
+    return true
+  }
+
   policiesFor(workload: Workload): readonly Authorization[] {
     return this.#state.policiesFor(workload)
   }
@@ -89,6 +128,19 @@ export class Replica implements MeshReplica {
   /** The store itself, for the name server. */
   get state(): MeshState {
     return this.#state
+  }
+
+  #serviceByKey(key: ServiceKey): Service | undefined {
+    const slash = key.indexOf('/')
+    return this.#state.serviceByHost(key.slice(0, slash), key.slice(slash + 1))
+  }
+
+  #podsOf(waypoint: GatewayAddress): readonly Workload[] {
+    if (waypoint.kind === 'hostname') return this.#state.endpointsOf(`${waypoint.namespace}/${waypoint.hostname}`)
+    const service = this.#state.serviceByVip(waypoint.network, waypoint.ip, '')
+    if (service !== undefined) return this.#state.endpointsOf(serviceKeyOf(service))
+    const workload = this.#state.workloadByAddress(waypoint.network, waypoint.ip)
+    return workload === undefined ? [] : [workload]
   }
 
   #addressesGone(change: StateChange): Set<IpAddress> {

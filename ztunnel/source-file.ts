@@ -6,7 +6,7 @@ import { serviceKeyOf } from '../model/service.ts'
 import { ztunnelFailure } from './errors.ts'
 import { parseLocalXds } from './local-xds.ts'
 import type { LocalXds } from './local-xds.ts'
-import type { StateChange } from './state/store.ts'
+import type { StateChange } from '../state/store.ts'
 
 const POLL_MS = 500 // a person edits this file
 

@@ -5,7 +5,8 @@ import { pause, systemClock } from '../../kit/clock.ts'
 import { createLog } from '../../kit/log.ts'
 import { raiseFileLimit } from '../../linux/limits.ts'
 import { checkMachine } from '../check.ts'
-import { type Claim, SCENES } from '../demo/claims.ts'
+import type { Claim } from '../demo/claim.ts'
+import { SCENES } from '../demo/claims.ts'
 import { PLAINTEXT_MARKER, SHOP, Stage } from '../demo/stage.ts'
 import type { Conversation } from '../demo/traffic.ts'
 import { countFrom, parseMeshName } from '../options.ts'
@@ -115,6 +116,10 @@ function tryNext(name: string): string {
   ./weft label --name ${name} namespace ${SHOP} istio.io/dataplane-mode=ambient  # and back, without a restart
   ./weft apply --name ${name} -f samples/shop/policies/no-batch.yaml            # the batch client is refused
   ./weft ztunnel-config --name ${name} certificates
+  ./weft apply --name ${name} -f samples/shop/routes/waypoint.yaml              # a proxy for HTTP; then send the shop through it:
+  ./weft label --name ${name} namespace ${SHOP} istio.io/use-waypoint=waypoint
+  ./weft apply --name ${name} -f samples/shop/routes/canary.yaml                # one payment in ten by the new version; count it:
+  ./weft exec --name ${name} ${SHOP}/batch -- node load.mjs http://payments/version
   ./weft exec --name ${name} ${SHOP}/front -- node -e "fetch('http://catalogue/products').then(r => r.text()).then(console.log)"
 Ctrl-C ends it and removes everything.
 `

@@ -1,7 +1,7 @@
 // weft up: a whole mesh on this machine, in the foreground; Ctrl-C removes everything that it made.
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { pause, systemClock } from '../../kit/clock.ts'
 import { createLog } from '../../kit/log.ts'
 import { raiseFileLimit } from '../../linux/limits.ts'
@@ -10,7 +10,7 @@ import { MAX_NODES } from '../../runtime/layout.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
 import { statusOf } from '../../runtime/status.ts'
 import { checkMachine } from '../check.ts'
-import { countFrom, parseMeshName } from '../options.ts'
+import { countFrom, parseCollector, parseMeshName, parsePercent } from '../options.ts'
 import { print, printNote } from '../output.ts'
 import { describeWaiting } from '../waiting.ts'
 
@@ -21,6 +21,9 @@ interface UpFlags {
   readonly image?: Readonly<Record<string, string>>
   readonly mesh: boolean
   readonly ztunnelThreads?: number
+  readonly tracingEndpoint?: string
+  readonly tracingProtocol?: string
+  readonly tracingSampling?: string
 }
 
 const READY_POLL_MS = 100
@@ -37,6 +40,9 @@ export function registerUp(program: Command, defaultName: string): void {
     .option('--name <NAME>', 'name of the mesh; several may run side by side', parseMeshName, defaultName)
     .option('--image <NAME=DIR>', 'programs of an image: a directory, also the working directory (repeatable)', collectImage)
     .option('--ztunnel-threads <N>', 'threads of each ztunnel that carry connections', countFrom(1, 64))
+    .option('--tracing-endpoint <URL>', 'collector that waypoints send spans to, as their pods reach it: http://host:port', parseCollector)
+    .addOption(new Option('--tracing-protocol <NAME>', 'what the collector speaks (default: grpc)').choices(['grpc', 'http']))
+    .option('--tracing-sampling <PERCENT>', 'traces that are recorded of those that begin at a waypoint (default: 1)', parsePercent)
     .option('--no-mesh', 'nodes and pods only: no proxies, no control plane')
     .action(runUp)
 }
@@ -58,7 +64,7 @@ async function runUp(flags: UpFlags): Promise<void> {
     source: flags.file === undefined ? undefined : resolve(flags.file),
     images: flags.image ?? {},
     hasMesh: flags.mesh,
-    ...(flags.ztunnelThreads === undefined ? {} : { componentArgs: { ztunnel: ['--threads', String(flags.ztunnelThreads)] } }),
+    componentArgs: componentArgsOf(flags),
     clock: systemClock,
     log,
     tell,
@@ -70,6 +76,15 @@ async function runUp(flags: UpFlags): Promise<void> {
     else stopped.signal.addEventListener('abort', () => done(), { once: true })
   })
   tell('removing the mesh')
+}
+
+function componentArgsOf({ ztunnelThreads, tracingEndpoint, tracingProtocol, tracingSampling }: UpFlags): Record<string, string[]> {
+  const given = (flag: string, value: string | number | undefined): string[] => (value === undefined ? [] : [flag, String(value)])
+  const tracing = [['endpoint', tracingEndpoint] as const, ['protocol', tracingProtocol] as const, ['sampling', tracingSampling] as const]
+  return {
+    ztunnel: given('--threads', ztunnelThreads),
+    controlplane: tracing.flatMap(([name, value]) => given(`--tracing-${name}`, value)),
+  }
 }
 
 async function waitReady(mesh: LocalMesh, hasMesh: boolean, signal: AbortSignal, tell: (sentence: string) => void): Promise<void> {

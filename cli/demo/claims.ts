@@ -2,21 +2,15 @@
 // a table and ends with 0 or 1.
 import { parseWorkloadId } from '../../certs/spiffe.ts'
 import { describeFlow } from '../../tap/tap.ts'
+import { type Claim, claim, SCENE_LIMIT_MS } from './claim.ts'
+import { ROUTED_SCENES } from './routed.ts'
 import { PLAINTEXT_MARKER, SHOP, type Stage } from './stage.ts'
 
-/** One claim: what is said, whether it was seen, and what was seen. */
-export interface Claim {
-  readonly says: string
-  readonly isTrue: boolean
-  readonly evidence: string
-}
-
-const SCENE_LIMIT_MS = 15_000
 const ENOUGH_ORDERS = 5
 const PAYMENTS_URL = 'http://payments/healthz'
 
 /** All scenes in their order; later ones count on what earlier ones left. */
-export const SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [meshed, authorized, strict, toggled]
+export const SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [meshed, authorized, strict, toggled, ...ROUTED_SCENES]
 
 /** The shop as its YAML says: in the mesh. */
 async function meshed(stage: Stage): Promise<Claim[]> {
@@ -49,7 +43,7 @@ async function meshed(stage: Stage): Promise<Claim[]> {
 /** Only the cart may take money. */
 async function authorized(stage: Stage): Promise<Claim[]> {
   const allowed = await stage.get(`${SHOP}/batch`, PAYMENTS_URL)
-  stage.policy('payments-from-cart.yaml', 'apply')
+  stage.objects('policies/payments-from-cart.yaml', 'apply')
   stage.traffic.clear()
   let answer = ''
   const isRefused = await stage.until(async () => {
@@ -61,7 +55,7 @@ async function authorized(stage: Stage): Promise<Claim[]> {
   const before = await stage.orders()
   const goesOn = await stage.until(async () => (await stage.orders()).done >= before.done + 2, SCENE_LIMIT_MS)
   const isUnharmed = (await stage.orders()).failed === before.failed
-  stage.policy('payments-from-cart.yaml', 'delete')
+  stage.objects('policies/payments-from-cart.yaml', 'delete')
   return [
     claim(
       'an AuthorizationPolicy keeps the batch client from payments',
@@ -89,13 +83,13 @@ async function strict(stage: Stage): Promise<Claim[]> {
     before = await stage.get(outside, url)
     return before === '200'
   }, SCENE_LIMIT_MS)
-  stage.policy('strict.yaml', 'apply')
+  stage.objects('policies/strict.yaml', 'apply')
   let after = ''
   const isRefused = await stage.until(async () => {
     after = await stage.get(outside, url)
     return after !== '200'
   }, SCENE_LIMIT_MS)
-  stage.policy('strict.yaml', 'delete')
+  stage.objects('policies/strict.yaml', 'delete')
   stage.mesh.store.delete('namespaces', undefined, 'outside')
   return [claim('STRICT refuses a client that is not in the mesh', before === '200' && isRefused, `before: ${before}, after: ${after}`)]
 }
@@ -133,8 +127,4 @@ function restarts(stage: Stage): number {
   return stage
     .pods()
     .reduce((sum, pod) => sum + (pod.status?.containerStatuses ?? []).reduce((all, one) => all + (one.restartCount ?? 0), 0), 0)
-}
-
-function claim(says: string, isTrue: boolean, evidence: string): Claim {
-  return { says, isTrue, evidence }
 }

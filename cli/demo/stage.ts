@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Clock, pause } from '../../kit/clock.ts'
 import type { Log } from '../../kit/log.ts'
-import type { Pod } from '../../model/object.ts'
+import type { Condition, MeshObject, Pod } from '../../model/object.ts'
 import { parseFile } from '../../objects/document.ts'
 import { kindOf } from '../../objects/kinds.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
@@ -32,6 +32,21 @@ export interface PodCommand {
 export interface Orders {
   readonly done: number
   readonly failed: number
+}
+
+/** What load.mjs has counted: answers by status, versions of the service that answered, errors, and how long it took. */
+export interface LoadCounts {
+  readonly requests: number
+  readonly status: Readonly<Record<string, number>>
+  readonly version: Readonly<Record<string, number>>
+  readonly error: Readonly<Record<string, number>>
+  readonly retryAfter?: string
+  readonly ms: { readonly p50: number; readonly p99: number }
+}
+
+interface Judged {
+  readonly conditions?: readonly Condition[]
+  readonly parents?: readonly { readonly conditions?: readonly Condition[] }[]
 }
 
 /** A running demo; dispose ends and removes it. */
@@ -101,6 +116,11 @@ export class Stage implements AsyncDisposable {
     return true
   }
 
+  /** Lets time go by. */
+  pause(ms: number): Promise<void> {
+    return pause(this.#clock, ms)
+  }
+
   /** Pods of the shop. */
   pods(): readonly Pod[] {
     return this.mesh.store.list('pods', SHOP) as Pod[]
@@ -123,9 +143,9 @@ export class Stage implements AsyncDisposable {
     )
   }
 
-  /** Applies (or deletes) the objects of one of the shop's policy files. */
-  policy(file: string, action: 'apply' | 'delete'): void {
-    const path = join(SHOP_DIR, 'policies', file)
+  /** Applies (or deletes) the objects of one of the shop's files, `policies/strict.yaml`. */
+  objects(file: string, action: 'apply' | 'delete'): void {
+    const path = join(SHOP_DIR, file)
     for (const { object } of parseFile(readFileSync(path, 'utf8'), path).documents) {
       const kind = kindOf(object.apiVersion, object.kind)
       if (kind === undefined) throw new Error(`${path}: ${object.kind} is no kind of the mesh`)
@@ -134,23 +154,34 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  /** Runs a command in a pod, as `weft exec` does. */
+  /** Runs a command in a pod. */
   exec(pod: string, command: readonly string[]): Promise<PodCommand> {
-    const child = spawn(process.execPath, [join(ROOT, 'cli/main.ts'), 'exec', '--name', this.#name, pod, '--', ...command], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    const parts: string[] = []
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => parts.push(text))
-    return new Promise((done, fail) => {
-      child.on('error', fail)
-      child.on('close', (status) => done({ status: status ?? 1, output: parts.join('').trim() }))
-    })
+    return this.#weft('exec', pod, '--', ...command)
   }
 
   /** A request from a pod: the status code as text, or the error's code. */
   async get(pod: string, url: string): Promise<string> {
     const script = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(4000) }).then((r) => console.log(r.status), (e) => console.log(e.cause?.code ?? e.name))`
     return (await this.exec(pod, ['node', '-e', script])).output
+  }
+
+  /** Sends requests from a pod and counts what becomes of them. @param options of load.mjs */
+  async load(pod: string, url: string, options: readonly string[]): Promise<LoadCounts> {
+    const { output } = await this.exec(pod, ['node', 'load.mjs', url, ...options])
+    return JSON.parse(output) as LoadCounts
+  }
+
+  /** The last access lines of the waypoint. */
+  async accessLines(): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const { output } = await this.#weft('logs', `${SHOP}/waypoint`)
+    return output.split('\n').flatMap((line) => (line.includes('"scope":"access"') ? [JSON.parse(line)] : []))
+  }
+
+  /** Whether an object of the shop says True to a condition, in its own status or in that of its parents. */
+  says(plural: string, name: string, condition: string): boolean {
+    const { status } = this.mesh.store.get(plural, SHOP, name) as MeshObject & { readonly status?: Judged }
+    const all = [...(status?.conditions ?? []), ...(status?.parents ?? []).flatMap((parent) => parent.conditions ?? [])]
+    return all.some((one) => one.type === condition && one.status === 'True')
   }
 
   /** What the batch client has ordered since it began. */
@@ -162,6 +193,19 @@ export class Stage implements AsyncDisposable {
     ])
     const { ordered, failed } = JSON.parse(answer.output) as { ordered: number; failed: number }
     return { done: ordered, failed }
+  }
+
+  /** The command line, on this mesh. */
+  #weft(command: string, ...words: readonly string[]): Promise<PodCommand> {
+    const child = spawn(process.execPath, [join(ROOT, 'cli/main.ts'), command, '--name', this.#name, ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const parts: string[] = []
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => parts.push(text))
+    return new Promise((done, fail) => {
+      child.on('error', fail)
+      child.on('close', (status) => done({ status: status ?? 1, output: parts.join('').trim() }))
+    })
   }
 }
 

@@ -1,17 +1,17 @@
-// Decides about one certificate request and signs it: identity comes from the caller's node, never from the request.
-// Every decision is one audit line; the caller of a refused request learns nothing but that it is refused.
+// Decides about one certificate request and signs it: identity comes from the caller's node, or is a waypoint's own, never from the
+// request. Every decision is one audit line; the caller of a refused request learns nothing but that it is refused.
 import type { CertificateAuthority } from '../../certs/ca.ts'
 import { checkCsr } from '../../certs/csr.ts'
 import { parseWorkloadId } from '../../certs/spiffe.ts'
 import { faults, messageOf, type Result, success } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { type Identity, type SpiffeId, spiffeIdOf } from '../../model/identity.ts'
-import { type CallerCheck, checkCaller, type NodeCaller } from './caller.ts'
+import { type Caller, type CallerCheck, checkCaller, isStillThere } from './caller.ts'
 
 /** What is asked for. */
 export interface SignBody {
   readonly csrPem: string
-  /** SPIFFE ID that a node proxy asks for on behalf of a pod; undefined = its own. */
+  /** SPIFFE ID that a node proxy asks for on behalf of a pod; undefined = the caller's own. */
   readonly impersonated: string | undefined
   /** 0 or less = the default. */
   readonly lifeMs: number
@@ -62,7 +62,13 @@ async function decide(request: SignRequest, options: SignOptions, audit: Record<
   const caller = await checkCaller(request.token, options)
   if (!caller.ok) return caller
   const { namespace, serviceAccount, podName, podUid, node } = caller.value
-  Object.assign(audit, { caller: `${namespace}/${podName}`, callerAccount: serviceAccount, callerUid: podUid, node })
+  Object.assign(audit, {
+    kind: caller.value.kind,
+    caller: `${namespace}/${podName}`,
+    callerAccount: serviceAccount,
+    callerUid: podUid,
+    node,
+  })
   const body = await request.read()
   if (!body.ok) return body
   const { impersonated, csrPem, lifeMs } = body.value
@@ -74,23 +80,27 @@ async function decide(request: SignRequest, options: SignOptions, audit: Record<
   const csr = await checkCsr(csrPem)
   if (!csr.ok) return csr
   // Asked again: the pod may have gone while the token and the request were checked.
-  if (!runsOnNode(identity.value, caller.value, options)) return faults('the last pod of the identity has just left the node')
+  const { value } = caller
+  if (value.kind === 'waypoint' && !isStillThere(value, options.pods)) return faults('the pod of the waypoint has just gone')
+  if (!runsOnNode(identity.value, value, options)) return faults('the last pod of the identity has just left the node')
   return success({ id, publicKey: csr.value.publicKey, lifeMs })
 }
 
-function identityFor(text: string | undefined, caller: NodeCaller, options: SignOptions): Result<Identity> {
-  if (text === undefined) {
-    const { namespace, serviceAccount } = caller
-    return success({ trustDomain: options.trustDomain, namespace, serviceAccount })
-  }
+function identityFor(text: string | undefined, caller: Caller, options: SignOptions): Result<Identity> {
+  const { namespace, serviceAccount } = caller
+  const own = { trustDomain: options.trustDomain, namespace, serviceAccount }
+  if (text === undefined) return success(own)
   const identity = parseWorkloadId(text)
   if (!identity.ok) return identity
+  if (caller.kind === 'waypoint') {
+    return spiffeIdOf(identity.value) === spiffeIdOf(own) ? identity : faults('a waypoint gets certificates of its own identity only')
+  }
   if (identity.value.trustDomain !== options.trustDomain) return faults('the identity is of another trust domain')
   if (!runsOnNode(identity.value, caller, options)) return faults(`no pod of the identity runs on node ${caller.node}`)
   return identity
 }
 
-function runsOnNode({ namespace, serviceAccount }: Identity, { node }: NodeCaller, { pods }: SignOptions): boolean {
+function runsOnNode({ namespace, serviceAccount }: Identity, { node }: Caller, { pods }: SignOptions): boolean {
   return pods.runsOn(node, namespace, serviceAccount)
 }
 

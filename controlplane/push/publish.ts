@@ -3,24 +3,37 @@
 import { createHash } from 'node:crypto'
 import { faults as failed, messageOf, type Result, success } from '../../kit/error.ts'
 import type { Cidr } from '../../model/address.ts'
+import type { Backend } from '../../model/backend.ts'
 import type { Authorization } from '../../model/policy.ts'
+import type { Listener } from '../../model/route.ts'
 import type { Service } from '../../model/service.ts'
 import type { Workload } from '../../model/workload.ts'
-import { ADDRESS_TYPE, AUTHORIZATION_TYPE, NETWORKS_NAME, NETWORKS_TYPE } from '../../xds/kinds.ts'
+import {
+  ADDRESS_TYPE,
+  AUTHORIZATION_TYPE,
+  BACKEND_TYPE,
+  gatewayGroup,
+  LISTENER_TYPE,
+  NETWORKS_NAME,
+  NETWORKS_TYPE,
+} from '../../xds/kinds.ts'
 import { PushStore, type ServedResource } from '../../xds/push-source.ts'
 import { decodeAddress, encodeService, encodeWorkload } from '../../xds/resource/address.ts'
 import { decodeAuthorization, encodeAuthorization } from '../../xds/resource/authorization.ts'
+import { decodeBackend, encodeBackend } from '../../xds/resource/backend.ts'
+import { decodeListener, encodeListener } from '../../xds/resource/listener.ts'
 import { encodeNetworks } from '../../xds/resource/networks.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
 import type { Translation } from '../translate/translate.ts'
+import { gatewaysOfBackends } from './backend-groups.ts'
 
-/** Kinds in the order in which they must reach a proxy: what guards, what surrounds, what is guarded. */
-const ORDER = [AUTHORIZATION_TYPE, NETWORKS_TYPE, ADDRESS_TYPE] as const
+/** Kinds in the order in which they must reach a proxy: what guards, what surrounds, what is guarded, how it is reached. */
+const ORDER = [AUTHORIZATION_TYPE, NETWORKS_TYPE, ADDRESS_TYPE, BACKEND_TYPE, LISTENER_TYPE] as const
 
 /** Owner of the served resources. */
 export class Publisher {
   readonly store = new PushStore(ORDER)
-  readonly #served = new WeakMap<object, Made>()
+  readonly #served = new WeakMap<object, { readonly made: Made; readonly besides: string }>()
   #faults: ObjectFault[] = []
 
   /** What the last publication left out, because no proxy could read it. */
@@ -40,13 +53,30 @@ export class Publisher {
       if (!this.#add(policies, name, policy, policyResource)) this.#add(policies, name, closed(policy), policyResource)
     }
     const networks = new Map([[NETWORKS_NAME, networksResource(translation.networks)]])
+    const { listeners, backends } = this.#waypoints(translation)
     return this.store.update(
       new Map([
         [AUTHORIZATION_TYPE, this.#difference(AUTHORIZATION_TYPE, policies)],
         [NETWORKS_TYPE, this.#difference(NETWORKS_TYPE, networks)],
         [ADDRESS_TYPE, this.#difference(ADDRESS_TYPE, addresses)],
+        [BACKEND_TYPE, this.#difference(BACKEND_TYPE, backends)],
+        [LISTENER_TYPE, this.#difference(LISTENER_TYPE, listeners)],
       ]),
     )
+  }
+
+  /** What only waypoints get, each in the group of its gateways. */
+  #waypoints(translation: Translation): { listeners: Map<string, ServedResource>; backends: Map<string, ServedResource> } {
+    const listeners = new Map<string, ServedResource>()
+    const backends = new Map<string, ServedResource>()
+    // Left out, a port has no listener: its waypoint refuses what comes for it.
+    for (const [name, listener] of translation.listeners) this.#add(listeners, name, listener, listenerResource)
+    const gateways = gatewaysOfBackends(translation.listeners.values())
+    for (const [name, backend] of translation.backends) {
+      const groups = [...(gateways.get(name) ?? [])].sort().map(gatewayGroup)
+      this.#add(backends, name, backend, (model) => backendResource(model, groups), groups.join())
+    }
+    return { listeners, backends }
   }
 
   #difference(typeUrl: string, next: ReadonlyMap<string, ServedResource>): Map<string, ServedResource | undefined> {
@@ -57,25 +87,30 @@ export class Publisher {
     return changes
   }
 
-  /** @returns whether the resource is fit to be published */
-  #add<T extends Named>(to: Map<string, ServedResource>, name: string, model: T, make: (model: T) => Made): boolean {
-    let made = this.#served.get(model)
-    if (made === undefined) {
-      made = attempt(model, make)
-      this.#served.set(model, made)
+  /**
+   * @param besides what the resource is made of besides the model: made again when it differs
+   * @returns whether the resource is fit to be published
+   */
+  #add<T extends object>(to: Map<string, ServedResource>, name: string, model: T, make: (model: T) => Made, besides = ''): boolean {
+    let kept = this.#served.get(model)
+    if (kept?.besides !== besides) {
+      kept = { made: attempt(model, make), besides }
+      this.#served.set(model, kept)
     }
+    const { made } = kept
     if (made.ok) to.set(name, made.value)
     else {
       const message = `left out, as no proxy could read it: ${made.errors.join('; ')}`
-      this.#faults.push({ kind: 'Resource', namespace: model.namespace, name: model.name, field: name, message })
+      this.#faults.push({ kind: 'Resource', ...placeOf(name, model), field: name, message })
     }
     return made.ok
   }
 }
 
-interface Named {
-  readonly namespace: string
-  readonly name: string
+/** Where to look: the object's own names, else those in the resource's name. */
+function placeOf(resource: string, model: { readonly namespace?: string; readonly name?: string }): { namespace: string; name: string } {
+  const [namespace = '', name = ''] = resource.split('/')
+  return model.namespace === undefined ? { namespace, name } : { namespace: model.namespace, name: model.name ?? name }
 }
 
 /** A resource, or what a proxy would say against it. */
@@ -118,6 +153,16 @@ function serviceResource(service: Service): Made {
 function policyResource(policy: Authorization): Made {
   const bytes = encodeAuthorization(policy)
   return served(bytes, decodeAuthorization(bytes))
+}
+
+function listenerResource(listener: Listener): Made {
+  const bytes = encodeListener(listener)
+  return served(bytes, decodeListener(bytes), [], [gatewayGroup(listener.gateway)])
+}
+
+function backendResource(backend: Backend, groups: readonly string[]): Made {
+  const bytes = encodeBackend(backend)
+  return served(bytes, decodeBackend(bytes), [], groups)
 }
 
 function networksResource(podAndServiceCidrs: readonly Cidr[]): ServedResource {

@@ -6,7 +6,7 @@ import type { Log } from '../../kit/log.ts'
 import type { DeltaServer } from '../../xds/delta-server.ts'
 import type { ControlplaneMetrics } from '../metrics.ts'
 import type { ConfigSource } from '../source/source.ts'
-import type { StatusWriter } from '../status/conditions.ts'
+import type { StatusReport, StatusWriter } from '../status/writer.ts'
 import type { MeshNames } from '../translate/mesh.ts'
 import { type Translation, Translator } from '../translate/translate.ts'
 import type { Publisher } from './publish.ts'
@@ -23,6 +23,8 @@ export interface PushLoopOptions {
   readonly publisher: Publisher
   readonly server: Pick<DeltaServer, 'waitForAcks'>
   readonly status: StatusWriter
+  /** What the rest of the process knows of Gateways; asked with every translation. */
+  gatewayState(): Pick<StatusReport, 'programmed' | 'deployFaults'>
   readonly metrics: ControlplaneMetrics
   readonly log: Log
   readonly clock: Clock
@@ -80,7 +82,7 @@ export class PushLoop implements Disposable {
     metrics.resources.set({ kind: 'policy' }, translation.policies.size)
     const faults = [...translation.faults, ...publisher.faults]
     metrics.faults.set(faults.length)
-    status.report(translation.outcomes, faults)
+    status.report({ translation, faults, ...this.#options.gatewayState() })
     if (turned.length > 0) void this.#settle(turned, revision)
   }
 

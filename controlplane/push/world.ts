@@ -1,13 +1,15 @@
 // The objects of a source as translation takes them. The casts are here and nowhere else: the API has validated the objects.
+import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
+import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
 import type {
   AuthorizationPolicy,
   EndpointSlice,
-  Gateway,
   Namespace,
   Node,
   PeerAuthentication,
   Pod,
   Service,
+  ServiceAccount,
   ServiceCidr,
 } from '../../model/object.ts'
 import type { ConfigSource } from '../source/source.ts'
@@ -22,9 +24,15 @@ export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: Readonl
     services: [...source.objects('services')] as Service[],
     endpointSlices: [...source.objects('endpointslices')] as EndpointSlice[],
     gateways: [...source.objects('gateways')] as Gateway[],
+    httpRoutes: [...source.objects('httproutes')] as HttpRoute[],
+    grpcRoutes: [...source.objects('grpcroutes')] as GrpcRoute[],
+    virtualServices: [...source.objects('virtualservices')] as VirtualService[],
+    destinationRules: [...source.objects('destinationrules')] as DestinationRule[],
+    rateLimitPolicies: [...source.objects('ratelimitpolicies')] as RateLimitPolicy[],
     authorizationPolicies: [...source.objects('authorizationpolicies')] as AuthorizationPolicy[],
     peerAuthentications: [...source.objects('peerauthentications')] as PeerAuthentication[],
     serviceCidrs: [...source.objects('servicecidrs')] as ServiceCidr[],
+    serviceAccounts: [...source.objects('serviceaccounts')] as ServiceAccount[],
     settling,
   }
 }

@@ -1,14 +1,16 @@
 // What translation works on: the objects of one moment and the mesh's own names. And what it says about objects that are wrong.
+import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
+import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
 import type {
   AuthorizationPolicy,
   EndpointSlice,
-  Gateway,
   MeshObject,
   Namespace,
   Node,
   PeerAuthentication,
   Pod,
   Service,
+  ServiceAccount,
   ServiceCidr,
 } from '../../model/object.ts'
 
@@ -33,9 +35,15 @@ export interface World {
   readonly services: readonly Service[]
   readonly endpointSlices: readonly EndpointSlice[]
   readonly gateways: readonly Gateway[]
+  readonly httpRoutes: readonly HttpRoute[]
+  readonly grpcRoutes: readonly GrpcRoute[]
+  readonly virtualServices: readonly VirtualService[]
+  readonly destinationRules: readonly DestinationRule[]
+  readonly rateLimitPolicies: readonly RateLimitPolicy[]
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly peerAuthentications: readonly PeerAuthentication[]
   readonly serviceCidrs: readonly ServiceCidr[]
+  readonly serviceAccounts: readonly ServiceAccount[]
   /** Uids of workloads that have just become HBONE and are not known as such everywhere: STRICT waits for them. */
   readonly settling: ReadonlySet<string>
 }

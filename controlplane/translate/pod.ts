@@ -16,6 +16,8 @@ export interface PodInputs {
   /** Selector policies that apply, `namespace/name`. */
   readonly policies: readonly string[]
   readonly waypoint: GatewayAddress | undefined
+  /** The pod is a waypoint: it takes HBONE by itself. */
+  readonly isWaypoint: boolean
 }
 
 /** The uid under which a pod is published. */
@@ -37,7 +39,7 @@ export function podToWorkload(pod: Pod, inputs: PodInputs, names: MeshNames, not
   const owner = ownerOf(pod)
   const isHostNetwork = spec?.hostNetwork === true
   const redirection = isHostNetwork ? undefined : metadata.annotations?.[REDIRECTION]
-  const hasNativeTunnel = labels[NATIVE_TUNNEL] === 'http'
+  const hasNativeTunnel = inputs.isWaypoint || labels[NATIVE_TUNNEL] === 'http'
   return {
     uid: uidOf(pod, names),
     name: metadata.name,

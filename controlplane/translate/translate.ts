@@ -10,20 +10,27 @@ import type { PortPair, ServiceKey, Workload } from '../../model/workload.ts'
 import { type PolicyOutcome, type PolicyTranslation, translateAuthorization } from './authorization.ts'
 import { type Membership, type SliceTranslation, translateSlice } from './endpoint-slice.ts'
 import { labelsMatch, type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from './mesh.ts'
+import { RoutesTranslator, type RoutesTranslation } from './gateway/routes.ts'
+import { type IstioTranslation, IstioTranslator } from './istio/istio.ts'
 import { translateNetworks } from './networks.ts'
 import { type PeerAuthenticationView, translatePeerAuthentications } from './peer-authentication.ts'
 import { podToWorkload, uidOf } from './pod.ts'
 import { isModelled, serviceToModel } from './service.ts'
-import { indexWaypoints, waypointOf } from './waypoint.ts'
+import { WaypointPods } from './waypoint-pod.ts'
+import { bindingOf, indexWaypoints, type WaypointBinding, withReadiness } from './waypoint.ts'
 
 /** Everything that is published, and what is to be said about the objects. */
-export interface Translation {
+export interface Translation extends RoutesTranslation, IstioTranslation {
   readonly workloads: ReadonlyMap<string, Workload>
   readonly services: ReadonlyMap<ServiceKey, Service>
   /** By `namespace/name`. */
   readonly policies: ReadonlyMap<string, Authorization>
   readonly networks: readonly Cidr[]
   readonly outcomes: ReadonlyMap<AuthorizationPolicy, PolicyOutcome>
+  /** Services that name a waypoint. */
+  readonly bindings: ReadonlyMap<KubeService, WaypointBinding>
+  /** Gateways (`namespace/name`) of which a pod takes connections. */
+  readonly readyGateways: ReadonlySet<string>
   readonly faults: readonly ObjectFault[]
 }
 
@@ -40,16 +47,21 @@ interface PodContext {
   readonly memberships: ReadonlyMap<string, readonly Membership[]>
   readonly selecting: ReadonlyMap<string, readonly AuthorizationPolicy[]>
   readonly peers: PeerAuthenticationView
+  readonly waypointPods: WaypointPods
 }
 
 /** Translates again and again. Keeps what it made per object (dropped with the object). */
 export class Translator {
   readonly #names: MeshNames
+  readonly #routes: RoutesTranslator
+  readonly #istio: IstioTranslator
   #memos = new Map<object, Memo<unknown>>()
   #next = new Map<object, Memo<unknown>>() // memos used in the run under way; the others are dropped after it
 
   constructor(names: MeshNames) {
     this.#names = names
+    this.#routes = new RoutesTranslator(names)
+    this.#istio = new IstioTranslator(names)
   }
 
   /** One run. */
@@ -61,37 +73,50 @@ export class Translator {
     const nodes = new Map<string, Node>()
     for (const node of world.nodes) nodes.set(node.metadata.name, node)
     const waypoints = indexWaypoints(world.gateways)
-    const { services, byName } = this.#services(world, namespaces, waypoints, faults)
+    const waypointPods = new WaypointPods(waypoints, world.serviceAccounts, names)
+    const { services, byName, bindings } = this.#services(world, namespaces, waypoints, faults)
     const { memberships, bare } = this.#slices(world, byName, faults)
     const peers = translatePeerAuthentications(world.peerAuthentications, names, faults)
     const { policies, selecting, outcomes } = this.#policies(world, faults)
     for (const policy of peers.policies) policies.set(`${policy.namespace}/${policy.name}`, policy)
-    const workloads = this.#workloads(world, { namespaces, nodes, waypoints, memberships, selecting, peers }, faults)
-    for (const workload of bare) workloads.set(workload.uid, workload)
+    const workloads = this.#workloads(world, { namespaces, nodes, waypoints, memberships, selecting, peers, waypointPods }, faults)
+    for (const workload of bare) {
+      const isAllowed = [...workload.services.keys()].every((service) => waypointPods.allows(service, undefined))
+      if (isAllowed) workloads.set(workload.uid, workload)
+    }
+    const readyGateways = waypointPods.ready(workloads.values())
+    for (const [service, binding] of bindings) bindings.set(service, withReadiness(binding, readyGateways))
     const networks = translateNetworks(world.nodes, world.serviceCidrs, names, faults)
     this.#memos = this.#next
     this.#next = new Map()
-    return { workloads, services, policies, networks, outcomes, faults }
+    const routes = this.#routes.translate({ world, services, waypoints })
+    const istio = this.#istio.translate({ world, services, workloads, listeners: routes.listeners })
+    faults.push(...routes.faults, ...istio.faults)
+    return { ...routes, ...istio, workloads, services, policies, networks, outcomes, bindings, readyGateways, faults }
   }
 
   #workloads(world: World, context: PodContext, faults: ObjectFault[]): Map<string, Workload> {
-    const { namespaces, nodes, waypoints, memberships, selecting, peers } = context
+    const { namespaces, nodes, waypoints, memberships, selecting, peers, waypointPods } = context
     const workloads = new Map<string, Workload>()
     eachOf(world.pods, faults, (pod) => {
       const namespace = namespaces.get(namespaceOf(pod))
       const node = nodes.get(pod.spec?.nodeName ?? '')
-      const waypoint = waypointOf(pod, namespace, 'workload', waypoints, this.#names)
+      const own = waypointPods.gatewayOf(pod)
+      const isWaypoint = own !== undefined
+      const waypoint = isWaypoint ? undefined : bindingOf(pod, namespace, 'workload', waypoints, this.#names)?.address
       const references = policyReferences(pod, selecting, peers, this.#names, world.settling)
-      const members = memberships.get(`${namespaceOf(pod)}/${pod.metadata.name}`) ?? []
-      const inputs = [namespace, node, waypoint?.kind === 'hostname' ? waypoint.hostname : '', references.join(), ...members]
-      const workload = this.#memo(pod, inputs, faults, (own) =>
-        podToWorkload(
+      const all = memberships.get(`${namespaceOf(pod)}/${pod.metadata.name}`) ?? []
+      const members = all.filter(({ serviceKey }) => waypointPods.allows(serviceKey, own))
+      const inputs = [namespace, node, isWaypoint, waypoint?.kind === 'hostname' ? waypoint.hostname : '', references.join(), ...members]
+      const workload = this.#memo(pod, inputs, faults, (found) => {
+        const services = mergePorts(members)
+        return podToWorkload(
           pod,
-          { namespace, node, waypoint, policies: references, services: mergePorts(members) },
+          { namespace, node, waypoint, isWaypoint, policies: references, services },
           this.#names,
-          noteFor(pod, own),
-        ),
-      )
+          noteFor(pod, found),
+        )
+      })
       if (workload !== undefined) workloads.set(workload.uid, workload)
     })
     return workloads
@@ -102,13 +127,16 @@ export class Translator {
     namespaces: ReadonlyMap<string, Namespace>,
     waypoints: ReturnType<typeof indexWaypoints>,
     faults: ObjectFault[],
-  ): { services: Map<ServiceKey, Service>; byName: Map<string, KubeService> } {
+  ): { services: Map<ServiceKey, Service>; byName: Map<string, KubeService>; bindings: Map<KubeService, WaypointBinding> } {
     const services = new Map<ServiceKey, Service>()
+    const bindings = new Map<KubeService, WaypointBinding>()
     const byName = new Map<string, KubeService>()
     eachOf(world.services, faults, (service) => {
       if (!isModelled(service)) return
       const namespace = namespaces.get(namespaceOf(service))
-      const waypoint = waypointOf(service, namespace, 'service', waypoints, this.#names)
+      const binding = bindingOf(service, namespace, 'service', waypoints, this.#names)
+      const waypoint = binding?.address
+      if (binding !== undefined) bindings.set(service, binding)
       byName.set(`${namespaceOf(service)}/${service.metadata.name}`, service)
       const inputs = [namespace, waypoint?.kind === 'hostname' ? waypoint.hostname : '']
       const model = this.#memo(service, inputs, faults, (own) =>
@@ -116,7 +144,7 @@ export class Translator {
       )
       if (model !== undefined) services.set(serviceKeyOf(model), model)
     })
-    return { services, byName }
+    return { services, byName, bindings }
   }
 
   #slices(

@@ -1,4 +1,4 @@
-// Service, EndpointSlice, Gateway and the small core kinds.
+// Service, EndpointSlice and the small core kinds.
 import { z } from 'zod'
 import { parseCidr, parseIp } from '../../model/address.ts'
 import { dnsSubdomain, labels, portNumber, portOrName } from './meta.ts'
@@ -68,14 +68,6 @@ export const endpointSliceFields = z.looseObject({
     .array(z.looseObject({ name: z.string().nullish(), port: portNumber.nullish(), protocol: z.string().nullish() }))
     .max(100)
     .nullish(),
-})
-
-/** spec of a Gateway: what is needed to know that a waypoint is asked for. */
-export const gatewaySpec = z.looseObject({
-  gatewayClassName: dnsSubdomain,
-  listeners: z
-    .array(z.looseObject({ name: z.string(), port: portNumber, protocol: z.string(), hostname: z.string().optional() }))
-    .optional(),
 })
 
 /** spec of a Node. */

@@ -2,19 +2,14 @@
 import { z } from 'zod'
 import type { MeshObject } from '../../model/object.ts'
 import { KINDS, type KindRow, kindOf } from '../kinds.ts'
+import { destinationRuleSpec } from './destination-rule.ts'
+import { gatewayClassSpec, gatewaySpec, grpcRouteSpec, httpRouteSpec, referenceGrantSpec } from './gateway-api.ts'
 import { objectMeta } from './meta.ts'
 import { deploymentSpec, podSpec } from './pod.ts'
 import { authorizationPolicySpec, peerAuthenticationSpec } from './policy.ts'
-import {
-  configMapFields,
-  endpointSliceFields,
-  eventFields,
-  gatewaySpec,
-  nodeSpec,
-  secretFields,
-  serviceCidrSpec,
-  serviceSpec,
-} from './service.ts'
+import { rateLimitPolicySpec } from './rate-limit.ts'
+import { configMapFields, endpointSliceFields, eventFields, nodeSpec, secretFields, serviceCidrSpec, serviceSpec } from './service.ts'
+import { virtualServiceSpec } from './virtual-service.ts'
 
 /** One fault: `path` leads to the field (`['spec', 'ports', 0, 'port']`), `message` says what is expected. */
 export interface FieldFault {
@@ -33,7 +28,14 @@ const SPECS: Readonly<Record<string, z.ZodType>> = {
   Pod: z.looseObject({ spec: podSpec }),
   Deployment: z.looseObject({ spec: deploymentSpec }),
   Service: z.looseObject({ spec: serviceSpec }),
+  GatewayClass: z.looseObject({ spec: gatewayClassSpec }),
   Gateway: z.looseObject({ spec: gatewaySpec }),
+  HTTPRoute: z.looseObject({ spec: httpRouteSpec }),
+  GRPCRoute: z.looseObject({ spec: grpcRouteSpec }),
+  ReferenceGrant: z.looseObject({ spec: referenceGrantSpec }),
+  VirtualService: z.looseObject({ spec: virtualServiceSpec }),
+  DestinationRule: z.looseObject({ spec: destinationRuleSpec }),
+  RateLimitPolicy: z.looseObject({ spec: rateLimitPolicySpec }),
   Node: z.looseObject({ spec: nodeSpec.optional() }),
   ServiceCIDR: z.looseObject({ spec: serviceCidrSpec }),
   AuthorizationPolicy: z.looseObject({ spec: authorizationPolicySpec.optional() }),

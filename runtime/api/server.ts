@@ -98,7 +98,7 @@ export class ApiServer implements AsyncDisposable {
       case 'PATCH objects':
         return store.patch(...target(path), body, path[4] === 'status' ? 'status' : undefined)
       case 'POST apply':
-        return store.apply(body)
+        return store.apply(body, { isNew: url.searchParams.get('create') === 'true' })
       case 'GET watch':
         return serveWatch(store, url.searchParams, response)
       case 'POST tokenreviews':

@@ -10,6 +10,7 @@ import type { Container, MeshObject, Pod } from '../../model/object.ts'
 import type { ObjectClient } from '../../objects/client.ts'
 import { runtimeFailure } from '../errors.ts'
 import { enterContainer } from '../enter.ts'
+import { localImage } from '../images.ts'
 import { type MeshLayout, NETNS_DIR, type NodeLayout, podDir } from '../layout.ts'
 import type { AddressPool } from './addresses.ts'
 import { setprivArgs } from './capabilities.ts'
@@ -188,11 +189,12 @@ export class PodWorker {
     const facts = { pod: this.#pod, podIp: ips[0] ?? '', podIps: ips, hostIp: node.ip.v4 }
     const base = { PATH: this.#path(), HOME: '/root', HOSTNAME: hostnameOf(this.#pod) }
     const env = { ...base, ...environmentOf(container, facts, this.#find) }
-    const command = [...(container.command ?? []), ...(container.args ?? [])].map((word) => expand(word, env))
+    const image = localImage(container.image, images)
+    const command = [...(container.command ?? image?.entryPoint ?? []), ...(container.args ?? [])].map((word) => expand(word, env))
     const program = command[0]
     if (program === undefined || program.includes('='))
       throw runtimeFailure('BAD_CONTAINER', { container: container.name, reason: 'it needs a command: there are no images here' })
-    const imageDir = container.image === undefined ? undefined : images[container.image]
+    const imageDir = image?.workingDir
     const dir = podDir(mesh, this.#uid)
     return {
       cgroup: this.#record?.cgroup ?? '',
@@ -200,7 +202,11 @@ export class PodWorker {
       scratchDir: scratchDir(dir, container.name),
       hostname: hostnameOf(this.#pod),
       hostMounts: hostMounts(readFileSync('/proc/self/mountinfo', 'utf8')),
-      binds: [...hiddenBinds([directoryOf(process.execPath), imageDir]), ...volumeBinds(this.#pod, container, dir)],
+      binds: [
+        ...hiddenBinds([directoryOf(process.execPath), imageDir]),
+        ...(image?.binds ?? []),
+        ...volumeBinds(this.#pod, container, dir),
+      ],
       workingDir: container.workingDir ?? imageDir ?? '/',
       setpriv: setprivArgs(container.securityContext, this.#pod.spec?.securityContext),
       env,

@@ -1,5 +1,6 @@
 // Payments: takes the money. Version 2 (PAYMENTS_VERSION=v2) also says what the payment cost the shop.
-// An order is charged once, however often it is sent to one instance.
+// An order is charged once, however often it is sent to one instance. To try things out: /version says who answers, and with the
+// header `x-fail-every: 3` every third such request fails; /asked counts the requests for it.
 import { Refusal, serve } from './service.mjs'
 
 const VERSION = process.env.PAYMENTS_VERSION ?? 'v1'
@@ -8,6 +9,8 @@ const MOST_KEPT = 10_000
 const FEE_SHARE = 0.014
 
 const charged = new Map()
+let asked = 0
+let doomed = 0
 
 serve({
   'POST /payments': ({ body }) => {
@@ -23,5 +26,11 @@ serve({
     charged.set(order, payment)
     return payment
   },
-  'GET /version': () => ({ version: VERSION }),
+  'GET /version': ({ headers }) => {
+    asked++
+    const every = Number(headers['x-fail-every'] ?? 0)
+    if (every > 0 && ++doomed % every === 0) throw new Refusal(503, 'the till is stuck')
+    return { version: VERSION }
+  },
+  'GET /asked': () => ({ asked }),
 })

@@ -10,11 +10,8 @@ import { Publisher } from '../../controlplane/push/publish.ts'
 import { worldOf } from '../../controlplane/push/world.ts'
 import { Translator } from '../../controlplane/translate/translate.ts'
 import type { MeshObject } from '../../model/object.ts'
-import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../../xds/kinds.ts'
-import { decodeAddress } from '../../xds/resource/address.ts'
-import { decodeAuthorization } from '../../xds/resource/authorization.ts'
-import { decodeNetworks } from '../../xds/resource/networks.ts'
 import { FakeSource, NAMES } from '../support/fake-source.ts'
+import { DECODERS } from '../support/resource-text.ts'
 
 const TIME_LIMIT_MS = 20_000
 const FOLDER = join(import.meta.dirname, '../scenario/controlplane')
@@ -62,17 +59,19 @@ const junk = fc.oneof(
   fc.string({ maxLength: 20 }),
   fc.integer(),
 )
-const damage = fc.constantFrom(...objects.keys()).chain((index) => {
-  const object = objects[index] as MeshObject
-  // Kind, name and namespace are the store's own keys and always there.
-  const places = placesOf(object).filter(
+/** Places per object. Kind, name and namespace are the store's own keys and always there. */
+const places = objects.map((object) =>
+  placesOf(object).filter(
     ([top, second]) =>
       top !== undefined &&
       !['kind', 'apiVersion'].includes(top) &&
       (top !== 'metadata' || !['name', 'namespace', undefined].includes(second)),
-  )
-  return fc.tuple(fc.constant(index), fc.constantFrom(...places), junk)
-})
+  ),
+)
+const damageable = [...places.keys()].filter((index) => (places[index] ?? []).length > 0)
+const damage = fc
+  .constantFrom(...damageable)
+  .chain((index) => fc.tuple(fc.constant(index), fc.constantFrom(...(places[index] ?? [])), junk))
 
 function publish(translator: Translator, list: readonly MeshObject[]): Publisher {
   const source = new FakeSource()
@@ -102,9 +101,8 @@ describe('fuzz: controlplane translation', function () {
         assert.equal(textOf(publish(warm, list)), textOf(fresh))
         for (const typeUrl of fresh.store.typeUrls) {
           for (const [name, { bytes }] of fresh.store.snapshot(typeUrl)) {
-            const decode = typeUrl === ADDRESS_TYPE ? decodeAddress : typeUrl === AUTHORIZATION_TYPE ? decodeAuthorization : decodeNetworks
-            const decoded = decode(bytes)
-            assert.ok(decoded.ok, `${name}: ${decoded.ok ? '' : decoded.errors.join('; ')}`)
+            const decoded = DECODERS[typeUrl]?.(bytes)
+            assert.ok(decoded?.ok, `${name}: ${decoded?.ok === false ? decoded.errors.join('; ') : typeUrl}`)
           }
         }
       }),

@@ -8,7 +8,10 @@ import { decodeMessage, encodeMessage } from '../../proto/wire.ts'
 import { KindState } from '../../xds/kind-state.ts'
 import { decodeAddress, encodeService, encodeWorkload } from '../../xds/resource/address.ts'
 import { decodeAuthorization, encodeAuthorization } from '../../xds/resource/authorization.ts'
+import { decodeBackend, encodeBackend } from '../../xds/resource/backend.ts'
+import { decodeListener, encodeListener } from '../../xds/resource/listener.ts'
 import { decodeNetworks, encodeNetworks } from '../../xds/resource/networks.ts'
+import { anyBackend, anyListener } from '../support/route-values.ts'
 
 const TIME_LIMIT_MS = 8_000
 const RUN = { numRuns: 100_000, interruptAfterTimeLimit: TIME_LIMIT_MS }
@@ -32,6 +35,15 @@ const nested = seed.chain((inner) =>
 )
 const deep = nested.chain((inner) => fc.constantFrom(1, 2, 5).map((field) => entry(field, 2, inner)))
 const bytes = fc.oneof(fc.uint8Array({ maxLength: 200 }), seed, nested, deep)
+
+// Random bytes are hardly ever a whole listener: real ones with bytes changed, cut out or put in come further.
+const damaged = (whole: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> =>
+  fc.tuple(whole, fc.array(fc.tuple(fc.nat(), fc.nat(3), fc.nat(255)), { maxLength: 6 })).map(([start, edits]) =>
+    edits.reduce((now, [place, cut, byte]) => {
+      const at = place % (now.length + 1)
+      return Buffer.concat([now.subarray(0, at), Buffer.from(cut === 3 ? [] : [byte]), now.subarray(at + cut)])
+    }, start),
+  )
 
 function entry(field: number, type: number, value: Uint8Array): Buffer {
   const tag = (field << 3) | type
@@ -70,6 +82,28 @@ describe('fuzz: xds decoders', function () {
       fc.property(bytes, (input) => {
         const first = decodeNetworks(input)
         if (first.ok) assert.deepEqual(decodeNetworks(encodeNetworks(first.value)), first)
+      }),
+      RUN,
+    )
+  })
+
+  it('decodeListener', () => {
+    fc.assert(
+      fc.property(fc.oneof(bytes, damaged(anyListener.map(encodeListener))), (input) => {
+        const first = decodeListener(input)
+        if (!first.ok) return assert.ok(first.errors.length > 0 && first.errors.length <= 16)
+        assert.deepEqual(decodeListener(encodeListener(first.value)), first)
+      }),
+      RUN,
+    )
+  })
+
+  it('decodeBackend', () => {
+    fc.assert(
+      fc.property(fc.oneof(bytes, damaged(anyBackend.map(encodeBackend))), (input) => {
+        const first = decodeBackend(input)
+        if (!first.ok) return assert.ok(first.errors.length > 0 && first.errors.length <= 16)
+        assert.deepEqual(decodeBackend(encodeBackend(first.value)), first)
       }),
       RUN,
     )

@@ -1,6 +1,7 @@
 // A ConfigSource in memory, with tokens that a test makes up.
 import type { ConfigSource, SourceKind } from '../../controlplane/source/source.ts'
 import { type Condition, type MeshObject, type ObjectEvent, objectKey, type TokenReviewStatus } from '../../model/object.ts'
+import { objectFailure } from '../../objects/errors.ts'
 import { KINDS } from '../../objects/kinds.ts'
 
 /** A mesh's names, as translation takes them. */
@@ -71,6 +72,19 @@ export class FakeSource implements ConfigSource {
     const stored = { ...old, status }
     this.#kind(kind).set(key, stored)
     this.#tell({ type: 'MODIFIED', object: stored })
+  }
+
+  async create(object: MeshObject): Promise<void> {
+    if (this.#kind(pluralOf(object)).has(objectKey(object))) throw objectFailure('CONFLICT', { what: objectKey(object) })
+    this.apply(object)
+  }
+
+  async replace(object: MeshObject): Promise<void> {
+    this.apply(object)
+  }
+
+  async remove(_kind: SourceKind, object: MeshObject): Promise<void> {
+    this.delete(object)
   }
 
   #kind(plural: string): Map<string, MeshObject> {

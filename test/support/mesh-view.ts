@@ -9,6 +9,7 @@ import tls from 'node:tls'
 import * as x509 from '@peculiar/x509'
 import { CertificateAuthority } from '../../certs/ca.ts'
 import { connectHbone } from '../../hbone/client.ts'
+import type { ConnectRequest } from '../../hbone/connect.ts'
 import { systemClock } from '../../kit/clock.ts'
 import { codeOf, MeshError } from '../../kit/error.ts'
 import { openNetns } from '../../linux/netns.ts'
@@ -130,11 +131,16 @@ export function dialTls(dial: Dial, options: tls.ConnectionOptions): Promise<tls
 }
 
 /** Sends one CONNECT to a door. @returns `200`, the status of the refusal, or the error's code */
-export async function tryConnect(dial: Dial, options: tls.ConnectionOptions, authority: string): Promise<string> {
+export async function tryConnect(
+  dial: Dial,
+  options: tls.ConnectionOptions,
+  authority: string,
+  more: Omit<ConnectRequest, 'authority'> = {},
+): Promise<string> {
   try {
     const connection = connectHbone(await dialTls(dial, options))
     try {
-      const tunnel = await connection.open({ authority })
+      const tunnel = await connection.open({ authority, ...more })
       tunnel.reset()
       return '200'
     } finally {

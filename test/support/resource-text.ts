@@ -1,10 +1,22 @@
 // Resources as text for scenario files: what is on the wire, decoded, as YAML without the values that are the same everywhere.
 import { stringify } from 'yaml'
+import type { Result } from '../../kit/error.ts'
 import type { PushSource } from '../../xds/push-source.ts'
 import { decodeAddress } from '../../xds/resource/address.ts'
 import { decodeAuthorization } from '../../xds/resource/authorization.ts'
+import { decodeBackend } from '../../xds/resource/backend.ts'
+import { decodeListener } from '../../xds/resource/listener.ts'
 import { decodeNetworks } from '../../xds/resource/networks.ts'
-import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../../xds/kinds.ts'
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE, BACKEND_TYPE, LISTENER_TYPE, NETWORKS_TYPE } from '../../xds/kinds.ts'
+
+/** How resources of each kind are read, as a proxy does. */
+export const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => Result<object>>> = {
+  [ADDRESS_TYPE]: decodeAddress,
+  [AUTHORIZATION_TYPE]: decodeAuthorization,
+  [BACKEND_TYPE]: decodeBackend,
+  [LISTENER_TYPE]: decodeListener,
+  [NETWORKS_TYPE]: decodeNetworks,
+}
 
 /** Every resource of a source, sorted by kind and name. */
 export function resourceText(source: PushSource): string {
@@ -12,14 +24,15 @@ export function resourceText(source: PushSource): string {
   for (const typeUrl of source.typeUrls) {
     for (const [name, resource] of [...source.snapshot(typeUrl)].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const kind = typeUrl.split('.').at(-1) ?? ''
-      const found =
-        typeUrl === ADDRESS_TYPE
-          ? decodeAddress(resource.bytes)
-          : typeUrl === AUTHORIZATION_TYPE
-            ? decodeAuthorization(resource.bytes)
-            : decodeNetworks(resource.bytes)
+      const found = DECODERS[typeUrl]?.(resource.bytes)
+      if (found === undefined) throw new Error(`no decoder for ${typeUrl}`)
       if (!found.ok) throw new Error(`${name}: ${found.errors.join('; ')}`)
-      const value = 'kind' in found.value ? ('workload' in found.value ? found.value.workload : found.value.service) : found.value
+      const value =
+        'workload' in found.value
+          ? found.value.workload
+          : 'kind' in found.value && 'service' in found.value
+            ? found.value.service
+            : found.value
       const body = stringify(bare(value), { lineWidth: 0 }).trimEnd()
       blocks.push(`${kind} ${name}\n${body.replace(/^/gm, '  ')}`)
     }

@@ -68,7 +68,7 @@ export class XdsPair implements AsyncDisposable {
     this.#certPem = certPem
     this.#grpc = new Server({ 'grpc.max_receive_message_length': 16 * 1024 * 1024 })
     const authenticate: DeltaServerOptions['authenticate'] = async (token) =>
-      token.startsWith('good') ? success({ key: token, label: token }) : faults('unknown token')
+      token.startsWith('good') ? success({ key: token, label: token, gateway: undefined, mayDemand: () => true }) : faults('unknown token')
     this.server = new DeltaServer({ source: store, authenticate, log, clock: systemClock, ...options })
     this.server.addTo(this.#grpc)
     this.#relay = createServer()

@@ -6,10 +6,19 @@ import { type Cidr, type IpAddress, ipFromBytes, isIpv6, isLocal } from '../../m
 export const NAME_LIMIT_CHARS = 253
 /** Longest uid and other opaque text. */
 export const TEXT_LIMIT_CHARS = 1024
+/** Longest value or pattern that a request is compared with, and longest header value that is set. */
+export const VALUE_LIMIT_CHARS = 8192
 
 const NAME = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/
 const HOST = /^(\*\.)?[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i
 const PRINTABLE = /^[\x20-\x7e]*$/
+const SERVICE_KEY = /^[a-z0-9][a-z0-9._-]*\/(\*\.)?[a-z0-9][a-z0-9._-]*$/i
+/** RFC 9110 token, lower case: the only form in which header names are compared and written. */
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
+/** What a header field may carry: no line break, which would end it, and no other control character. */
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+const CONTROL = /[\0-\x08\n-\x1f\x7f]/
 
 /** Collects faults of one resource, each prefixed by the field's path. */
 export class Faults {
@@ -26,6 +35,41 @@ export class Faults {
     else if (!PRINTABLE.test(value)) this.note(field, 'holds characters that are not printable ASCII')
     else return value
     return ''
+  }
+
+  /** Any characters but control ones, at most `limit`: what values of requests are compared with. */
+  value(field: string, value: string, limit = VALUE_LIMIT_CHARS): string {
+    if (value.length > limit) this.note(field, `${value.length} characters, at most ${limit} are allowed`)
+    else if (CONTROL.test(value)) this.note(field, 'holds control characters')
+    else return value
+    return ''
+  }
+
+  /** A header's name in lower case. */
+  headerName(field: string, value: string): string {
+    if (value.length > NAME_LIMIT_CHARS || !HEADER_NAME.test(value)) this.note(field, `${show(value)} is not a lower-case header name`)
+    return value
+  }
+
+  /** A header's value as it may be written on the wire. */
+  headerValue(field: string, value: string): string {
+    if (value.length > VALUE_LIMIT_CHARS) this.note(field, `${value.length} characters, at most ${VALUE_LIMIT_CHARS} are allowed`)
+    else if (!HEADER_VALUE.test(value)) this.note(field, 'holds characters that no header may carry')
+    else return value
+    return ''
+  }
+
+  /** `namespace/hostname`. */
+  serviceKey(field: string, value: string): string {
+    if (value.length > 2 * NAME_LIMIT_CHARS || !SERVICE_KEY.test(value)) this.note(field, `${show(value)} is not namespace/hostname`)
+    return value
+  }
+
+  /** A finite number from `least` to `most`; -0 becomes 0. */
+  amount(field: string, value: number, { least = 0, most = Number.MAX_SAFE_INTEGER } = {}): number {
+    if (value >= least && value <= most) return value + 0
+    this.note(field, `${value} is not a number from ${least} to ${most}`)
+    return least
   }
 
   /** A lower-case DNS-like name; empty only when `whenEmpty` is given, which then is the value. */
@@ -86,4 +130,9 @@ export class Faults {
 
 function show(value: string): string {
   return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value)
+}
+
+/** @returns what `read` makes of a value that is there; undefined for an absent one */
+export function optional<T, R>(value: T | undefined, read: (value: T) => R): R | undefined {
+  return value === undefined ? undefined : read(value)
 }

@@ -1,7 +1,7 @@
 // How the certificate of one identity is shown in /config_dump.
 import { X509Certificate } from 'node:crypto'
 import { messageOf } from '../../kit/error.ts'
-import type { CertificateState } from '../identity/manager.ts'
+import type { CertificateState } from '../../identity/manager.ts'
 import type { CertificateDump, IdentityDump } from './config-dump.ts'
 
 /** @returns the identity's state and the facts of its chain and roots; keys are never shown */

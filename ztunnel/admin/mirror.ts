@@ -4,7 +4,7 @@ import type { Authorization } from '../../model/policy.ts'
 import { serviceKeyOf } from '../../model/service.ts'
 import type { Service } from '../../model/service.ts'
 import type { Workload } from '../../model/workload.ts'
-import type { StateChange } from '../state/store.ts'
+import type { StateChange } from '../../state/store.ts'
 
 /** Maps by name: uid, `namespace/hostname`, `namespace/name`. */
 export class Mirror {

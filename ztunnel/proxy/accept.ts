@@ -6,11 +6,11 @@ import type { PlainSocket } from '../../hbone/plain-socket.ts'
 import type { MeshError } from '../../kit/error.ts'
 import { localAddress, peerAddress, setKeepalive } from '../../linux/socket.ts'
 import type { Endpoint } from '../../model/address.ts'
+import type { ConnectionFacts } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { deny } from './context.ts'
 import type { PodContext } from './context.ts'
 import { KEEPALIVE } from './dial.ts'
-import type { ConnectionFacts } from './record.ts'
 
 /** A downstream connection whose addresses are known; nothing has been read from it. */
 export interface Accepted {

@@ -8,9 +8,10 @@ import type { IpAddress } from '../../model/address.ts'
 import type { Identity, SpiffeId } from '../../model/identity.ts'
 import type { Authorization } from '../../model/policy.ts'
 import type { Service } from '../../model/service.ts'
-import type { Workload } from '../../model/workload.ts'
+import type { ServiceKey, Workload } from '../../model/workload.ts'
 import type { TcpMetrics } from '../../telemetry/metrics.ts'
-import type { CredentialStore } from '../credentials.ts'
+import type { CredentialStore } from '../../identity/credentials.ts'
+import type { ConnectionFacts, RecordBook } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import type { ZtunnelCode } from '../errors.ts'
 import type { ZtunnelSettings } from '../settings.ts'
@@ -18,14 +19,16 @@ import type { DescriptorBudget } from './budget.ts'
 import type { ConnectionTable } from './connections.ts'
 import type { MeshView } from './decide.ts'
 import type { SocketFactory } from './dial.ts'
-import type { ConnectionFacts, RecordBook } from './record.ts'
+import type { WaypointView } from './guard.ts'
 
 /** The replica of the mesh that a data thread holds. */
-export interface MeshReplica extends MeshView {
+export interface MeshReplica extends MeshView, WaypointView {
   policiesFor(workload: Workload): readonly Authorization[]
   servicesWithHost(hostname: string): readonly Service[]
   /** Waits for an address to be described; asks the control plane for it if that is the mode. */
   waitForWorkload(network: string, ip: IpAddress, waitMs: number): Promise<Workload | undefined>
+  /** Waits for services to be described where only what is asked for is sent. @returns false when some are still unknown */
+  waitForServices(keys: Iterable<ServiceKey>, waitMs: number): Promise<boolean>
 }
 
 /** What all pods of a data thread share. */
@@ -38,6 +41,8 @@ export interface ProxyContext {
   readonly records: RecordBook
   readonly metrics: TcpMetrics
   readonly refused: Counter<string>
+  /** CONNECTs whose word about the original client did not count. */
+  readonly sourcesIgnored: Counter<string>
   readonly budget: DescriptorBudget
 }
 

@@ -1,25 +1,32 @@
 // What arrives in a pod on port 15008: accept → handshake → admit the peer, then per CONNECT: identify → decide → authorise →
 // dial → 200 → copy → record. Order of checks and statuses follow istio/ztunnel:src/proxy/inbound.rs.
 import type { TLSSocket } from 'node:tls'
+import { parseWorkloadId } from '../../certs/spiffe.ts'
 import { parseBaggage } from '../../hbone/baggage.ts'
 import type { ConnectRequest } from '../../hbone/connect.ts'
 import { parseForwarded } from '../../hbone/forwarded.ts'
 import type { HboneServerStream } from '../../hbone/server.ts'
 import { spliceTunnel } from '../../hbone/splice.ts'
 import type { ByteCounters } from '../../hbone/splice.ts'
+import { factsOfBaggage } from '../../hbone/workload-baggage.ts'
 import type { Endpoint } from '../../model/address.ts'
+import { spiffeIdOf } from '../../model/identity.ts'
 import type { Identity, SpiffeId } from '../../model/identity.ts'
 import type { PolicyConnection } from '../../model/policy.ts'
 import type { Workload } from '../../model/workload.ts'
 import { decideWithDryRun, explain } from '../../policy/l4.ts'
+import type { ConnectionFacts, WorkloadFacts } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { bareFacts } from './accept.ts'
-import { factsOfBaggage } from './baggage.ts'
 import { asMeshError, deny, ownWorkload } from './context.ts'
 import type { PodContext } from './context.ts'
 import { decideInbound, inboundService } from './decide.ts'
+import { judgeWay } from './guard.ts'
+import type { Way } from './guard.ts'
 import { Life } from './life.ts'
-import type { ConnectionFacts } from './record.ts'
+
+/** In a CONNECT of a waypoint: the SPIFFE ID of the client that it forwards. */
+const SOURCE_HEADER = 'x-weft-source'
 
 /** The verified other end of an HBONE connection. */
 export interface Peer {
@@ -33,6 +40,7 @@ export interface Peer {
 /** A CONNECT that passed every check. */
 interface Admitted {
   readonly to: Endpoint
+  readonly way: Way
   readonly policy: PolicyConnection
   readonly facts: ConnectionFacts
 }
@@ -74,13 +82,43 @@ async function admitConnect(request: ConnectRequest, peer: Peer, pod: PodContext
   const decision = decideInbound(workload, peer.dialled.ip, request.authority)
   if (decision.kind === 'refuse') throw ztunnelFailure(decision.code, { authority: printable(request.authority) })
   const { to } = decision
-  const policy = { source: peer.identity, sourceIp: peer.source.ip, destinationIp: to.ip, destinationPort: to.port }
-  return { to, policy, facts: factsOf(request, workload, to, peer, pod) }
+  if (!(await pod.mesh.waitForServices(workload.services.keys(), pod.settings.unknownWaitMs)))
+    throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, reason: 'its services are not known yet' })
+  const forwarded = request.forwarded === undefined ? undefined : parseForwarded(request.forwarded)
+  const way = judgeWay(workload, to.port, peer.id, forwarded?.host, pod.mesh)
+  const client = originalClient(request, way, pod)
+  const ends = { sourceIp: peer.source.ip, destinationIp: to.ip, destinationPort: to.port }
+  const policy = client === undefined ? { source: peer.identity, ...ends } : { source: client, via: peer.identity, ...ends }
+  const facts = factsOf(request, workload, to, peer, forwarded?.host, pod)
+  if (client === undefined) return { to, way, policy, facts }
+  return { to, way, policy, facts: { ...facts, client: spiffeIdOf(client), clientWorkload: forwardedWorkload(request, client) } }
+}
+
+/** What the pod's own waypoint tells of the client's workload, for metrics; it must fit the identity that it names. */
+function forwardedWorkload(request: ConnectRequest, client: Identity): WorkloadFacts {
+  const told = factsOfBaggage(parseBaggage(request.baggage ?? ''))
+  return told.namespace === client.namespace ? told : { namespace: client.namespace }
+}
+
+/**
+ * Whom the pod's own waypoint forwards; anybody else's word is dropped and counted.
+ * @throws MeshError BAD_SOURCE
+ */
+function originalClient(request: ConnectRequest, way: Way, pod: PodContext): Identity | undefined {
+  const text = request.extra?.[SOURCE_HEADER]
+  if (text === undefined) return undefined
+  if (way !== 'waypoint') {
+    pod.sourcesIgnored.inc()
+    return undefined
+  }
+  const parsed = parseWorkloadId(text)
+  if (!parsed.ok || parsed.value.trustDomain !== pod.identity.trustDomain) throw ztunnelFailure('BAD_SOURCE', { source: printable(text) })
+  return parsed.value
 }
 
 /** Authorise, dial, answer, copy, record: exactly one access line, written at the end. */
 async function carry(stream: HboneServerStream, admitted: Admitted, peer: Peer, pod: PodContext): Promise<void> {
-  const { to, policy, facts } = admitted
+  const { to, way, policy, facts } = admitted
   const counters: ByteCounters = { fromTunnel: 0, toTunnel: 0 }
   const record = pod.records.open(facts, () => ({ request: counters.fromTunnel, response: counters.toTunnel }))
   using life = new Life(pod, undefined, {
@@ -94,6 +132,7 @@ async function carry(stream: HboneServerStream, admitted: Admitted, peer: Peer, 
   })
   let isAnswered = false
   try {
+    checkWay(way, pod)
     checkPolicy(policy, peer.dialled, pod)
     const upstream = await pod.sockets.connectPlain(to, shownSource(peer.source, to, pod))
     if (life.signal.aborted) upstream.destroy()
@@ -107,6 +146,13 @@ async function carry(stream: HboneServerStream, admitted: Admitted, peer: Peer, 
     if (!isAnswered) stream.refuse(failure.row.status ?? 503)
     record.finish(failure)
   }
+}
+
+/** @throws MeshError WAYPOINT_REQUIRED */
+export function checkWay(way: Way, pod: PodContext): void {
+  if (way !== 'round') return
+  pod.refused.inc({ direction: 'inbound', code: 'WAYPOINT_REQUIRED' })
+  throw ztunnelFailure('WAYPOINT_REQUIRED')
 }
 
 /** @throws MeshError POLICY_DENIED, LIMIT_REACHED */
@@ -134,15 +180,21 @@ export function sourceWorkload(source: Endpoint, identity: Identity | undefined,
   return workload.namespace === identity.namespace && workload.serviceAccount === identity.serviceAccount ? workload : undefined
 }
 
-function factsOf(request: ConnectRequest, workload: Workload, to: Endpoint, peer: Peer, pod: PodContext): ConnectionFacts {
-  const forwarded = request.forwarded === undefined ? undefined : parseForwarded(request.forwarded)
+function factsOf(
+  request: ConnectRequest,
+  workload: Workload,
+  to: Endpoint,
+  peer: Peer,
+  dialledHost: string | undefined,
+  pod: PodContext,
+): ConnectionFacts {
   const source = sourceWorkload(peer.source, peer.identity, pod) ?? factsOfBaggage(parseBaggage(request.baggage ?? ''))
   return {
     direction: 'inbound',
     source: { address: peer.source, workload: source, identity: peer.id },
     destination: { address: peer.dialled, workload, identity: pod.id },
     hboneAddress: request.authority,
-    service: inboundService(workload, to.port, forwarded?.host, pod.mesh),
+    service: inboundService(workload, to.port, dialledHost, pod.mesh),
   }
 }
 

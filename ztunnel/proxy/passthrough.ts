@@ -5,15 +5,16 @@ import { splicePlain } from '../../hbone/splice.ts'
 import type { PlainCounters } from '../../hbone/splice.ts'
 import type { PolicyConnection } from '../../model/policy.ts'
 import type { Workload } from '../../model/workload.ts'
+import type { ConnectionFacts } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { accept, refuse } from './accept.ts'
 import type { Accepted } from './accept.ts'
 import { asMeshError, ownWorkload } from './context.ts'
 import type { PodContext } from './context.ts'
 import { decidePlaintext, inboundService } from './decide.ts'
-import { checkPolicy, shownSource, sourceWorkload } from './inbound.ts'
+import { checkPolicy, checkWay, shownSource, sourceWorkload } from './inbound.ts'
+import { judgeWay } from './guard.ts'
 import { Life } from './life.ts'
-import type { ConnectionFacts } from './record.ts'
 
 /** Proxies one plaintext connection to its end; never rejects. */
 export async function servePlaintext(raw: net.Socket, pod: PodContext): Promise<void> {
@@ -33,7 +34,8 @@ async function identify(accepted: Accepted, pod: PodContext): Promise<Workload> 
   const decision = decidePlaintext(accepted.local)
   if (decision.kind === 'refuse') throw ztunnelFailure(decision.code, { port: accepted.local.port })
   const workload = await ownWorkload(pod, accepted.local.ip)
-  if (workload === undefined) throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, ip: accepted.local.ip })
+  if (workload === undefined || !(await pod.mesh.waitForServices(workload.services.keys(), pod.settings.unknownWaitMs)))
+    throw ztunnelFailure('DESTINATION_UNKNOWN', { pod: pod.name, ip: accepted.local.ip })
   return workload
 }
 
@@ -52,6 +54,7 @@ async function carry(accepted: Accepted, workload: Workload, pod: PodContext): P
     policy,
   })
   try {
+    checkWay(judgeWay(workload, to.port, undefined, undefined, pod.mesh), pod)
     checkPolicy(policy, to, pod)
     const upstream = await pod.sockets.connectPlain(to, shownSource(source, to, pod))
     await life.run(upstream, splicePlain(accepted.socket, upstream, counters))

@@ -1,5 +1,6 @@
 // ConfigSource on the local runtime's object API.
 import type { Clock } from '../../../kit/clock.ts'
+import { codeOf } from '../../../kit/error.ts'
 import type { Log } from '../../../kit/log.ts'
 import type { MeshObject, ObjectEvent, TokenReviewStatus } from '../../../model/object.ts'
 import { ObjectClient } from '../../../objects/client.ts'
@@ -47,7 +48,30 @@ export class StoreSource implements ConfigSource {
     return this.#client.reviewToken(token, audience)
   }
 
-  async patchStatus(kind: SourceKind, namespace: string | undefined, name: string, status: object): Promise<void> {
-    await this.#client.patch(kind, namespace, name, { status }, { subresource: 'status' })
+  async patchStatus(
+    kind: SourceKind,
+    namespace: string | undefined,
+    name: string,
+    status: object,
+    resourceVersion?: string,
+  ): Promise<void> {
+    const lock = resourceVersion === undefined ? {} : { metadata: { resourceVersion } }
+    await this.#client.patch(kind, namespace, name, { ...lock, status }, { subresource: 'status' })
+  }
+
+  async create(object: MeshObject): Promise<void> {
+    await this.#client.create(object)
+  }
+
+  async replace(object: MeshObject): Promise<void> {
+    await this.#client.apply(object)
+  }
+
+  async remove(kind: SourceKind, { metadata }: MeshObject): Promise<void> {
+    try {
+      await this.#client.delete(kind, metadata.namespace, metadata.name)
+    } catch (error) {
+      if (codeOf(error) !== 'NOT_FOUND') throw error
+    }
   }
 }

@@ -20,6 +20,9 @@ export const LAYERS: Readonly<Record<string, number>> = {
   bpf: 2,
   objects: 2,
   tap: 2,
+  state: 2,
+  identity: 2,
+  http: 2,
   ztunnel: 3,
   waypoint: 3,
   controlplane: 3,
@@ -30,17 +33,17 @@ export const LAYERS: Readonly<Record<string, number>> = {
 }
 
 const SIDEWAYS_IS_FINE = new Set([0, 4])
-/** Inside ztunnel: the connection path knows nothing of the process around it, state and identity nothing of connections. */
+/** Inside ztunnel: the connection path knows nothing of the process around it, DNS nothing of connections. */
 const ZTUNNEL_RANKS: readonly { readonly of: RegExp; readonly never: RegExp }[] = [
   { of: /^ztunnel\/proxy\//, never: /^ztunnel\/(main|app|pod|enroll)\.ts$|^ztunnel\/admin\// },
-  { of: /^ztunnel\/(state|identity|dns)\//, never: /^ztunnel\/(main|app|pod|enroll)\.ts$|^ztunnel\/(admin|proxy)\// },
+  { of: /^ztunnel\/dns\//, never: /^ztunnel\/(main|app|pod|enroll)\.ts$|^ztunnel\/(admin|proxy)\// },
 ]
 /** Pure folders and files: values in, values out. */
 const PURE = /^(policy|model|certs)\/|^ztunnel\/proxy\/decide\.ts$/
 const IMPURE = /^node:(net|fs|timers)(\/|$)/
 /** Generated wire types stay in the layers that decode them; the certificate service is decoded by its two ends. */
 const GENERATED = /^proto\/.*_pb\.ts$/
-const MAY_DECODE = /^(ztunnel\/identity|controlplane\/ca)\//
+const MAY_DECODE = /^controlplane\/ca\//
 
 /** The imports of a file: what it names, at which line, and whether only types are taken. */
 export function importsOf(file: TreeFile): readonly { readonly target: string; readonly line: number; readonly isType: boolean }[] {

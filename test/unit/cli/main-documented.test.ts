@@ -37,8 +37,9 @@ describe('documented commands', () => {
     it(`${page}: ${commands.length} commands can be typed as they stand`, async () => {
       for (const words of commands) {
         const program = makeProgram()
-        for (const command of [program, ...program.commands]) command.configureOutput({ writeErr: () => undefined })
-        for (const command of program.commands) command.action(() => undefined)
+        const commands = program.commands.flatMap((one) => (one.commands.length > 0 ? [...one.commands] : [one]))
+        for (const command of [program, ...commands]) command.configureOutput({ writeErr: () => undefined })
+        for (const command of commands) command.action(() => undefined)
         const line = `weft ${words.join(' ')}`
         const typed = words.map((word) => (PLACEHOLDERS.test(word.split('=')[1] ?? '') ? word.replace(/=.*/, '=.') : word))
         await assert.doesNotReject(program.parseAsync(typed, { from: 'user' }), line)

@@ -19,7 +19,21 @@ const ROOT = join(import.meta.dirname, '..', '..', '..')
 describe('command line', () => {
   const names = makeProgram().commands.map((command) => command.name())
   it('has every verb', () => {
-    const verbs = ['up', 'down', 'exec', 'apply', 'delete', 'get', 'label', 'logs', 'status', 'check', 'ztunnel-config', 'release']
+    const verbs = [
+      'up',
+      'down',
+      'exec',
+      'apply',
+      'delete',
+      'get',
+      'label',
+      'logs',
+      'status',
+      'check',
+      'ztunnel-config',
+      'waypoint',
+      'release',
+    ]
     assert.deepEqual(
       verbs.filter((verb) => !names.includes(verb)),
       [],
@@ -40,6 +54,9 @@ describe('command line', () => {
     { args: ['up', '--nodes', '33'], status: 2, says: /A number from 1 to 32/ },
     { args: ['up', '--image', 'x'], status: 2, says: /NAME=DIR/ },
     { args: ['up', '--image', 'x=/no/such/folder'], status: 2, says: /DIR is no directory/ },
+    { args: ['up', '--tracing-endpoint', 'collector:4317'], status: 2, says: /http:\/\/host:port/ },
+    { args: ['up', '--tracing-protocol', 'udp'], status: 2, says: /grpc, http/ },
+    { args: ['up', '--tracing-sampling', '101'], status: 2, says: /A number from 0 to 100/ },
     { args: ['demo', '--nodes', '9'], status: 2, says: /A number from 2 to 8/ },
     { args: ['get'], status: 2, says: /missing required argument/ },
     { args: ['get', 'toasters'], status: 2, says: /Use one of namespaces, nodes, .*pods/ },
@@ -55,6 +72,20 @@ describe('command line', () => {
     { args: ['delete'], status: 2, says: /KIND and OBJECT, or -f PATH/ },
     { args: ['release'], status: 2, says: /-n NS, --node NODE or --all/ },
     { args: ['release', '--all', '--name', MISSING], status: 1, says: STANDS_STILL },
+    { args: ['waypoint', '--help'], status: 0, says: /apply .*generate .*list .*status .*delete /s },
+    { args: ['waypoint', 'apply', '--help'], status: 0, says: /Usage: weft waypoint apply .*--enroll-namespace/s },
+    { args: ['waypoint', 'frob'], status: 2, says: /unknown command/ },
+    { args: ['waypoint', 'apply', '--for', 'toasters'], status: 2, says: /Use one of service, workload, all, none/ },
+    { args: ['waypoint', 'apply', '--timeout', '0'], status: 2, says: /A number from 1 to 3600/ },
+    { args: ['waypoint', 'delete'], status: 2, says: /names, or --all/ },
+    { args: ['waypoint', 'delete', 'a', '--all'], status: 2, says: /names, or --all/ },
+    { args: ['waypoint', 'list', '-o', 'xml'], status: 2, says: /Use table, json or yaml/ },
+    { args: ['waypoint', 'list', '--name', MISSING], status: 1, says: STANDS_STILL },
+    {
+      args: ['waypoint', 'generate', 'way', '-n', 'shop', '--for', 'all'],
+      status: 0,
+      says: /kind: Gateway.*istio.io\/waypoint-for: all/s,
+    },
     { args: ['ztunnel-config', 'toasters'], status: 2, says: /use one of workloads/ },
     { args: ['ztunnel-config', 'workloads', '--name', MISSING], status: 1, says: STANDS_STILL },
   ]

@@ -13,19 +13,36 @@ import { CREATE_CERTIFICATE_PATH } from '../../../controlplane/ca/certificate-se
 import { readSettings } from '../../../controlplane/settings.ts'
 import { systemClock } from '../../../kit/clock.ts'
 import type { SpiffeId } from '../../../model/identity.ts'
+import type { Listener } from '../../../model/route.ts'
+import type { MeshObject } from '../../../model/object.ts'
 import type { Service } from '../../../model/service.ts'
 import type { Workload } from '../../../model/workload.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../../proto/certificate_pb.ts'
 import { decodeMessage, encodeMessage } from '../../../proto/wire.ts'
 import { DeltaClient } from '../../../xds/delta-client.ts'
-import { ADDRESS_TYPE, AUTHORIZATION_TYPE, NETWORKS_TYPE } from '../../../xds/kinds.ts'
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE, BACKEND_TYPE, gatewayGroup, LISTENER_TYPE, NETWORKS_TYPE } from '../../../xds/kinds.ts'
 import { decodeAddress } from '../../../xds/resource/address.ts'
+import { decodeListener } from '../../../xds/resource/listener.ts'
 import { FakeSource, pod } from '../../support/fake-source.ts'
 import { keptLog, until } from '../../support/xds-pair.ts'
 
 const CART = 'spiffe://cluster.local/ns/shop/sa/cart' as SpiffeId
 const USER = { namespace: 'weft-system', serviceAccount: 'ztunnel', podName: 'ztunnel-node-1', podUid: 'z-1', nodeName: 'node-1' }
 const ENROLLED = { 'ambient.istio.io/redirection': 'enabled' }
+
+function serviceBehind(gateway: string, port: number): MeshObject {
+  const metadata = { name: `by-${gateway}`, namespace: 'shop', labels: { 'istio.io/use-waypoint': gateway } }
+  return { apiVersion: 'v1', kind: 'Service', metadata, spec: { clusterIP: '10.96.0.40', ports: [{ port, appProtocol: 'http' }] } }
+}
+
+/** A waypoint's Gateway and a service behind it. */
+function waypointObjects(name: string): readonly MeshObject[] {
+  const spec = { gatewayClassName: 'istio-waypoint', listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }] }
+  return [
+    { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', metadata: { name, namespace: 'shop', uid: `g-${name}` }, spec },
+    serviceBehind(name, 80),
+  ]
+}
 
 describe('controlplane/app', () => {
   const dir = mkdtempSync(join(tmpdir(), 'weft-controlplane-'))
@@ -68,6 +85,38 @@ describe('controlplane/app', () => {
     clients.push(client)
     client.start()
     return client
+  }
+  /** A waypoint of shop/wp: every address, and the listeners and backends of a group; `refuse` is what it says against listeners. */
+  const connectWaypoint = (group: string, refuse: () => readonly string[]): { client: DeltaClient; listeners: Map<string, Listener> } => {
+    const listeners = new Map<string, Listener>()
+    const client = new DeltaClient({
+      address: `127.0.0.1:${app.grpcPort}`,
+      roots: () => readFileSync(join(dir, 'root-cert.pem')),
+      serverName: 'istiod.istio-system.svc',
+      token: () => 'waypoint',
+      node: { id: 'waypoint~1.1.1.2~wp-1.shop~shop.svc.cluster.local', metadata: {} },
+      kinds: [
+        ...[AUTHORIZATION_TYPE, NETWORKS_TYPE, ADDRESS_TYPE].map((typeUrl) => ({ typeUrl, mode: 'wildcard' as const })),
+        ...[BACKEND_TYPE, LISTENER_TYPE].map((typeUrl) => ({ typeUrl, mode: 'on-demand' as const })),
+      ],
+      onPush(typeUrl, { upserts, removes }) {
+        if (typeUrl !== LISTENER_TYPE) return []
+        for (const { name, bytes } of upserts) {
+          const decoded = decodeListener(bytes)
+          if (!decoded.ok) return decoded.errors
+          listeners.set(name, decoded.value)
+        }
+        for (const name of removes) listeners.delete(name)
+        return refuse()
+      },
+      onState: () => undefined,
+      log,
+      clock: systemClock,
+    })
+    for (const typeUrl of [BACKEND_TYPE, LISTENER_TYPE]) client.demand(typeUrl, group)
+    clients.push(client)
+    client.start()
+    return { client, listeners }
   }
   const create = async (token: string, bytes: Buffer): Promise<Buffer> => {
     const client = new Client(`127.0.0.1:${app.grpcPort}`, ChannelCredentials.createSsl(readFileSync(join(dir, 'root-cert.pem'))), {
@@ -183,6 +232,57 @@ describe('controlplane/app', () => {
       assert.equal(result.status, 'rejected')
       assert.match(String(result.reason), /16 UNAUTHENTICATED: request authenticate failure/)
     }
+  })
+
+  it('gives a waypoint its gateway’s listeners and its own certificate; what it accepts and refuses is in the Gateway’s status', async () => {
+    const user = { namespace: 'shop', serviceAccount: 'wp', podName: 'wp-1', podUid: 'w-1', nodeName: 'node-1' }
+    source.tokens.set('waypoint', { audience: 'istio-ca', status: { authenticated: true, user } })
+    const labels = { 'gateway.networking.k8s.io/gateway-name': 'wp' }
+    for (const name of ['wp', 'other']) source.apply(...waypointObjects(name))
+    source.apply(pod('shop', 'wp-1', { uid: 'w-1', serviceAccount: 'wp', ip: '10.244.1.99', labels }))
+    const programmed = (): string => {
+      const status = source.patches.filter(({ kind, name }) => kind === 'gateways' && name === 'wp').at(-1)?.status
+      const found = status?.conditions.find(({ type }) => type === 'Programmed')
+      return `${found?.status} ${found?.message}`
+    }
+    // The API gives an address to the Service that the control plane makes for the waypoint.
+    const ownService = (): MeshObject | undefined => [...source.objects('services')].find(({ metadata }) => metadata.name === 'wp')
+    await until('its Service', () => ownService() !== undefined)
+    const made = ownService() as MeshObject<object>
+    source.apply({ ...made, spec: { ...made.spec, clusterIP: '10.96.0.30' } })
+    await until('pending', () => programmed().startsWith('False no waypoint'))
+    let refusal: readonly string[] = []
+    const { client, listeners } = connectWaypoint(gatewayGroup('shop/wp'), () => refusal)
+    await until('listener', () => listeners.size === 1)
+    assert.deepEqual([...listeners.keys()], ['shop/wp/shop/by-wp.shop.svc.cluster.local/80'])
+    await until('not ready', () => programmed().startsWith('False no pod'))
+    source.apply({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'wp-1', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'wp' } },
+      addressType: 'IPv4',
+      ports: [{ name: 'mesh', port: 15_008, protocol: 'TCP' }],
+      endpoints: [{ addresses: ['10.244.1.99'], conditions: { ready: true }, targetRef: { kind: 'Pod', name: 'wp-1', namespace: 'shop' } }],
+    } as MeshObject)
+    await until('programmed', () => programmed().startsWith('True'))
+    refusal = ['x: not known here']
+    source.apply(serviceBehind('wp', 81))
+    await until('refused', () => /^False .*not known here/.test(programmed()))
+    assert.match((await get('/debug/gateways')).text, /"shop\/wp": "x: not known here"/)
+    refusal = []
+    source.apply(serviceBehind('wp', 82))
+    await until('programmed again', () => programmed().startsWith('True'))
+    const own = decodeMessage(
+      IstioCertificateResponseSchema,
+      await create('waypoint', await certificateRequest('spiffe://cluster.local/ns/shop/sa/wp')),
+    )
+    assert.ok(own.ok)
+    await assert.rejects(create('waypoint', await certificateRequest(CART)), /16 UNAUTHENTICATED/)
+    client.stop()
+    const prying = connectWaypoint(gatewayGroup('shop/other'), () => [])
+    await until('not permitted', () => lines.some(({ message }) => message === 'a subscription is not permitted'))
+    assert.equal(prying.listeners.size, 0)
+    prying.client.stop()
   })
 
   it('writes the outcome of policies into their status, once', async () => {

@@ -78,6 +78,9 @@ describe('hbone/connect: headers', () => {
     const client = { ip: 'fd00::1' as IpAddress, port: 5 }
     assert.equal(formatForwarded({ for: client, host: 'web.shop' }), 'for="[fd00::1]:5";host=web.shop')
     assert.equal(formatForwarded({ for: client, host: 'a;b' }), 'for="[fd00::1]:5"')
+    const portless = { ...client, port: 0 }
+    assert.equal(formatForwarded({ for: portless }), 'for="[fd00::1]"')
+    assert.deepEqual(parseForwarded(formatForwarded({ for: portless })), { for: portless })
   })
 
   it('refuses to build a head that cannot be sent', () => {

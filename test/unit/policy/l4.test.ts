@@ -156,6 +156,48 @@ const MATCHING: readonly (readonly [string, Rules, boolean, boolean, boolean])[]
   ['PERMISSIVE with a STRICT port', only({ notPrincipals: [PRESENCE], destinationPorts: [8080] }), false, true, false],
 ]
 
+const WAYPOINT: Identity = { trustDomain: 'td', namespace: 'shop', serviceAccount: 'way' }
+const THROUGH: PolicyConnection = { ...FROM_CLIENT, via: WAYPOINT }
+const account = (namespace: string, serviceAccount: string) => ({ namespace, serviceAccount })
+const C = 'td/ns/web/sa/client'
+const W = 'td/ns/shop/sa/way'
+/** name, rules, matches as DENY, matches as ALLOW: the client td/ns/web/sa/client through the waypoint td/ns/shop/sa/way */
+const WAYPOINTS: readonly (readonly [string, Rules, boolean, boolean])[] = [
+  ['principal: the client', only({ principals: [exact(C)] }), true, true],
+  ['principal: the waypoint', only({ principals: [exact(W)] }), true, true],
+  ['principal: somebody else', only({ principals: [exact('td/ns/web/sa/other')] }), false, false],
+  ['principal: a pattern of the client', only({ principals: [prefix('td/ns/web/')] }), true, true],
+  ['principal: a pattern of the waypoint allows nobody', only({ principals: [prefix('td/ns/shop/')] }), true, false],
+  ['principal: anybody known', only({ principals: [PRESENCE] }), true, true],
+  ['not principal: the client', only({ notPrincipals: [exact(C)] }), false, false],
+  ['not principal: the waypoint', only({ notPrincipals: [exact(W)] }), false, false],
+  ['not principal: a pattern of the waypoint excepts nobody', only({ notPrincipals: [prefix('td/ns/shop/')] }), true, false],
+  ['not principal: somebody else', only({ notPrincipals: [exact('td/ns/web/sa/other')] }), true, true],
+  ['STRICT', only({ notPrincipals: [PRESENCE] }), false, false],
+  ["namespace: the client's", only({ namespaces: [exact('web')] }), true, true],
+  ["namespace: the waypoint's", only({ namespaces: [exact('shop')] }), false, false],
+  ["not namespace: the client's", only({ notNamespaces: [exact('web')] }), false, false],
+  ["not namespace: the waypoint's", only({ notNamespaces: [exact('shop')] }), true, true],
+  ['account: the client', only({ serviceAccounts: [account('web', 'client')] }), true, true],
+  ['account: the waypoint', only({ serviceAccounts: [account('shop', 'way')] }), true, true],
+  ['account: parts of both', only({ serviceAccounts: [account('shop', 'client')] }), false, false],
+  ['not account: the client', only({ notServiceAccounts: [account('web', 'client')] }), false, false],
+  ['not account: the waypoint', only({ notServiceAccounts: [account('shop', 'way')] }), false, false],
+  ['not account: somebody else', only({ notServiceAccounts: [account('web', 'other')] }), true, true],
+  ['principal and account of one', only({ principals: [exact(W)], serviceAccounts: [account('shop', 'way')] }), true, true],
+  ['principal of one and account of the other', only({ principals: [exact(C)], serviceAccounts: [account('shop', 'way')] }), false, false],
+  ["the client's namespace, the waypoint's principal", only({ namespaces: [exact('web')], principals: [exact(W)] }), true, true],
+  [
+    'clauses for one of them each',
+    [[[match({ principals: [exact(C)] })], [match({ serviceAccounts: [account('shop', 'way')] })]]],
+    false,
+    false,
+  ],
+  ['the waypoint, but not this client', only({ principals: [exact(W)], notPrincipals: [exact(C)] }), false, false],
+  ['the waypoint on another port', only({ principals: [exact(W)], ...NO }), false, false],
+  ['the second rule is for the waypoint', [...only(NO), ...only({ principals: [exact(W)] })], true, true],
+]
+
 const A = only(PORT)
 const N = only(NO)
 /** name, policies, verdict */
@@ -187,7 +229,8 @@ const ORDER: readonly (readonly [string, readonly Authorization[], PolicyVerdict
 
 describe('policy/l4', () => {
   it('has no row twice', () => {
-    for (const names of [MATCHING.map(([name]) => name), ORDER.map(([name]) => name)]) assert.equal(new Set(names).size, names.length)
+    for (const names of [MATCHING, WAYPOINTS, ORDER].map((rows) => rows.map(([name]) => name)))
+      assert.equal(new Set(names).size, names.length)
   })
 
   for (const [name, rules, ...wanted] of MATCHING) {
@@ -199,6 +242,26 @@ describe('policy/l4', () => {
       }
     })
   }
+
+  for (const [name, rules, isDenied, isAllowed] of WAYPOINTS) {
+    it(`matches behind a waypoint: ${name}`, () => {
+      assert.equal(!decide([policy('p', 'DENY', rules)], THROUGH).isAllowed, isDenied, 'DENY')
+      assert.equal(decide([policy('p', 'ALLOW', rules)], THROUGH).isAllowed, isAllowed, 'ALLOW')
+    })
+  }
+
+  it('lets an ALLOW through the waypoint of nothing that the client and the waypoint would not have alone', () => {
+    fc.assert(
+      fc.property(fc.array(policies, { maxLength: 3 }), connections, identities, (list, connection, waypoint) => {
+        const alone = [connection, { ...connection, source: waypoint }].map((each) => decide(list, each).isAllowed)
+        const together = decide(list, { ...connection, via: waypoint }).isAllowed
+        if (list.every(({ action, isDryRun }) => action === 'ALLOW' && !isDryRun) && list.every(hasNoNot))
+          assert.ok(!together || alone.includes(true))
+        assert.equal(decide(list, { ...connection, via: connection.source }).isAllowed, alone[0], 'a waypoint that is the client itself')
+      }),
+      { numRuns: 5000 },
+    )
+  })
 
   for (const [name, policies, verdict] of ORDER) it(`decides: ${name}`, () => assert.deepEqual(decide(policies, FROM_CLIENT), verdict))
 
@@ -277,9 +340,14 @@ const policies: fc.Arbitrary<Authorization> = fc.record({
   rules: upTo(2, upTo(2, upTo(2, fields))),
   isDryRun: fc.boolean(),
 })
+const identities = fc.record({ trustDomain: names, namespace: names, serviceAccount: names })
+const hasNoNot = ({ rules }: Authorization): boolean =>
+  rules
+    .flat(2)
+    .every((one) => one.namespaces.length + one.notNamespaces.length + one.notPrincipals.length + one.notServiceAccounts.length === 0)
 const ips = fc.constantFrom('10.0.0.0', '10.0.0.1', '10.0.0.2', '11.0.0.1', 'fd00::1', 'fd01::').map(ip)
 const connections: fc.Arbitrary<PolicyConnection> = fc.record({
-  source: fc.option(fc.record({ trustDomain: names, namespace: names, serviceAccount: names }), { nil: undefined }),
+  source: fc.option(identities, { nil: undefined }),
   sourceIp: ips,
   destinationIp: ips,
   destinationPort: ports,

@@ -64,6 +64,13 @@ describe('object API', () => {
     await assert.rejects(client.patch('configmaps', 'default', 'a', patch), { code: 'CONFLICT' })
   })
 
+  it('creates only what does not exist', async () => {
+    await client.create(config('new', { x: '1' }))
+    await assert.rejects(client.create(config('new', { x: '2' })), { code: 'CONFLICT' })
+    assert.deepEqual((await client.get('configmaps', 'default', 'new')).data, { x: '1' })
+    await client.delete('configmaps', 'default', 'new')
+  })
+
   it('keeps labels that others set, and takes away those it set itself before', async () => {
     await client.apply({ ...namespace('shop'), metadata: { name: 'shop', labels: { mine: 'yes', gone: 'soon' } } })
     await client.patch('namespaces', undefined, 'shop', { metadata: { labels: { 'istio.io/dataplane-mode': 'ambient' } } })

@@ -119,9 +119,34 @@ describe('samples', () => {
     }
   })
 
+  it('the routes name services that are there', () => {
+    const read = (...path: string[]): Record<string, unknown>[] =>
+      parseAllDocuments(readFileSync(join(SHOP, ...path), 'utf8')).map((document) => document.toJS() as Record<string, unknown>)
+    const files = readdirSync(join(SHOP, 'routes'))
+    const all = [...read('shop.yaml'), ...files.flatMap((file) => read('routes', file))] as unknown as Document[]
+    const services = all.filter(({ kind }) => kind === 'Service').map(({ metadata }) => metadata.name)
+    for (const file of files) {
+      const named = [...readFileSync(join(SHOP, 'routes', file), 'utf8').matchAll(/(?:name|host): (payments[a-z0-9-]*)/g)]
+      for (const [, name] of named) assert.ok(services.includes(name ?? ''), `${file}: ${name}`)
+    }
+    for (const { kind, metadata } of all) if (kind !== 'Namespace') assert.equal(metadata.namespace, 'shop')
+  })
+
+  it('the client that counts counts, and payments fails when it is asked to', async () => {
+    await using payments = new Service('payments.mjs', 20_000 + (process.pid % 5000) * 8 + 5)
+    const url = `${await payments.url}/version`
+    const child = spawn(process.execPath, ['load.mjs', url, '-n', '9', '-c', '1', '-H', 'x-fail-every: 3'], { cwd: SHOP })
+    const chunks: Buffer[] = []
+    for await (const chunk of child.stdout) chunks.push(chunk as Buffer)
+    const { status, version, error } = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, object>
+    assert.deepEqual({ status, version, error }, { status: { 200: 6, 503: 3 }, version: { v1: 6 }, error: {} })
+    assert.deepEqual(await (await fetch(url.replace('version', 'asked'))).json(), { asked: 9 })
+  })
+
   it('the applications do not know of a mesh', () => {
+    const notAnApplication = 'collector.mjs' // reads the spans of waypoints
     for (const folder of ['shop', 'two-pods']) {
-      for (const file of readdirSync(join(SAMPLES, folder)).filter((name) => name.endsWith('.mjs'))) {
+      for (const file of readdirSync(join(SAMPLES, folder)).filter((name) => name.endsWith('.mjs') && name !== notAnApplication)) {
         assert.doesNotMatch(readFileSync(join(SAMPLES, folder, file), 'utf8'), /mesh|spiffe|istio|ztunnel|mtls|ambient|https:/i, file)
       }
     }

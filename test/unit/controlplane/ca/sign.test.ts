@@ -9,6 +9,7 @@ import { sign, type SignBody, type SignOptions, type SignRequest } from '../../.
 import { systemClock } from '../../../../kit/clock.ts'
 import { success } from '../../../../kit/error.ts'
 import type { SpiffeId } from '../../../../model/identity.ts'
+import type { Gateway } from '../../../../model/gateway-api.ts'
 import type { MeshObject, Pod } from '../../../../model/object.ts'
 import { FakeSource, pod } from '../../../support/fake-source.ts'
 import { keptLog } from '../../../support/xds-pair.ts'
@@ -40,6 +41,7 @@ async function world(objects: readonly MeshObject[], user: Partial<typeof USER> 
   const options: SignOptions = {
     pods,
     trustedAccounts: new Set(['weft-system/ztunnel']),
+    gateways: () => source.objects('gateways') as Iterable<Gateway>,
     reviewToken: (token, audience) => source.reviewToken(token, audience),
     authority: () => authority,
     trustDomain: 'cluster.local',

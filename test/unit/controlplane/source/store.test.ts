@@ -8,7 +8,9 @@ import { type ControlplaneApp, startControlplane } from '../../../../controlplan
 import { readSettings } from '../../../../controlplane/settings.ts'
 import { StoreSource } from '../../../../controlplane/source/store/store-source.ts'
 import { systemClock } from '../../../../kit/clock.ts'
-import type { AuthorizationPolicy } from '../../../../model/object.ts'
+import { codeOf } from '../../../../kit/error.ts'
+import type { HttpRoute, RouteParentStatus } from '../../../../model/gateway-api.ts'
+import type { AuthorizationPolicy, MeshObject } from '../../../../model/object.ts'
 import { ObjectClient } from '../../../../objects/client.ts'
 import { ApiServer } from '../../../../runtime/api/server.ts'
 import { ObjectStore } from '../../../../runtime/store.ts'
@@ -24,6 +26,7 @@ describe('controlplane/source/store', () => {
   let api: ApiServer
   let app: ControlplaneApp
   let client: ObjectClient
+  let source: StoreSource
   let podUid = ''
 
   before(async () => {
@@ -40,7 +43,7 @@ describe('controlplane/source/store', () => {
       spec: { nodeName: 'node-1', hostNetwork: true, serviceAccountName: 'ztunnel', containers: [{ name: 'ztunnel', image: 'ztunnel' }] },
     })
     podUid = pod.metadata.uid ?? ''
-    const source = new StoreSource({ socketPath, log, clock: systemClock })
+    source = new StoreSource({ socketPath, log, clock: systemClock })
     const args = ['--api-socket', socketPath, '--ca-dir', join(dir, 'ca'), '--root-cert-file', join(dir, 'root-cert.pem')]
     const settings = readSettings([...args, '--listen', '127.0.0.1:0', '--metrics-listen', '127.0.0.1:0'], {})
     assert.ok(settings.ok)
@@ -97,5 +100,42 @@ describe('controlplane/source/store', () => {
     await client.delete('authorizationpolicies', 'shop', 'p')
     await until('removed', () => !names.has('shop/p'))
     xds.stop()
+  })
+
+  it('keeps what other controllers say of a route', async () => {
+    const gateway = 'gateway.networking.k8s.io/v1'
+    const route = (rules: readonly object[]): MeshObject => ({
+      apiVersion: gateway,
+      kind: 'HTTPRoute',
+      metadata: { name: 'r', namespace: 'routed' },
+      spec: { parentRefs: [{ group: '', kind: 'Service', name: 'cart' }], rules },
+    })
+    await client.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'routed', labels: { 'istio.io/use-waypoint': 'w' } } })
+    const spec = { gatewayClassName: 'weft-waypoint', listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }] }
+    await client.apply({ apiVersion: gateway, kind: 'Gateway', metadata: { name: 'w', namespace: 'routed' }, spec })
+    await client.apply({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'cart', namespace: 'routed' },
+      spec: { ports: [{ port: 80 }] },
+    })
+    const stored = await client.apply(route([]))
+    const parents = async () => ((await client.get('httproutes', 'routed', 'r')) as HttpRoute).status?.parents ?? []
+    const settled = async (isDone: (list: readonly RouteParentStatus[]) => boolean): Promise<readonly RouteParentStatus[]> => {
+      for (let i = 0; i < 200 && !isDone(await parents()); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+      return parents()
+    }
+    const [ours] = await settled((list) => list.length === 1)
+    assert.deepEqual([ours?.controllerName, ours?.conditions[0]?.reason], ['weft.dev/gateway-controller', 'Accepted'])
+    const foreign = { parentRef: { name: 'edge' }, controllerName: 'example.com/edge', conditions: [] }
+    await client.patch('httproutes', 'routed', 'r', { status: { parents: [ours, foreign] } }, { subresource: 'status' })
+    await client.apply(route([{ backendRefs: [{ name: 'cart', port: 81 }] }]))
+    const both = await settled((list) => list.some(({ conditions }) => conditions[1]?.reason === 'BackendNotFound'))
+    assert.deepEqual(
+      both.map(({ controllerName }) => controllerName),
+      ['example.com/edge', 'weft.dev/gateway-controller'],
+    )
+    const late = source.patchStatus('httproutes', 'routed', 'r', { parents: [] }, stored.metadata.resourceVersion)
+    await assert.rejects(late, (error) => codeOf(error) === 'CONFLICT')
   })
 })

@@ -32,7 +32,29 @@ function run(objects: readonly MeshObject[]): string {
   const faults = translation.faults
     .map((fault) => `fault ${fault.kind} ${fault.namespace}/${fault.name} ${fault.field}: ${fault.message}\n`)
     .sort()
-  return resourceText(publisher.store) + outcomes.join('') + faults.join('')
+  const bindings = [...translation.bindings]
+    .map(([{ metadata }, { reason, waypoint }]) => `waypoint of ${metadata.namespace}/${metadata.name} ${waypoint}: ${reason}\n`)
+    .sort()
+  const routes = [...translation.routeOutcomes].flatMap(([{ kind, metadata }, parents]) =>
+    parents.map(({ parentRef: { kind: parent, namespace, name, port, sectionName }, findings }) => {
+      const place = [parent, namespace, name, sectionName, port].filter((part) => part !== undefined).join('/')
+      const lines = findings.map(({ type, status, reason, message }) => `  ${type} ${status} ${reason}: ${message}\n`)
+      return `${kind} ${metadata.namespace}/${metadata.name} at ${place}\n${lines.join('')}`
+    }),
+  )
+  const attached = [...translation.gateways]
+    .filter(([, facts]) => facts.attachedRoutes > 0)
+    .map(
+      ([gateway, { attachedRoutes, addresses }]) =>
+        `${gateway}: ${attachedRoutes} routes, ${addresses.map(({ value }) => value).join(' ')}\n`,
+    )
+  const istio = [...translation.istioOutcomes].map(
+    ([{ kind, metadata }, { type, status, reason, message }]) =>
+      `${kind} ${metadata.namespace}/${metadata.name}\n  ${type} ${status} ${reason}: ${message}\n`,
+  )
+  return [resourceText(publisher.store), ...outcomes, ...bindings, ...routes.sort(), ...istio.sort(), ...attached.sort(), ...faults].join(
+    '',
+  )
 }
 
 describe('controlplane/translate scenarios', () => {

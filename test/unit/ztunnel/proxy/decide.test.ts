@@ -30,10 +30,14 @@ const SERVICES = [
   service('guarded', '10.96.0.3', { waypoint: WAYPOINT }),
   service('unguarded', '10.96.0.4', { waypoint: ABSENT }),
   service('through', '10.96.0.5', { loadBalancing: { routingPreference: [], mode: 'PASSTHROUGH', allowsUnhealthy: false } }),
+  service('way', '10.96.0.8', { ports: [{ servicePort: 15008, targetPort: 15008, appProtocol: 'UNKNOWN' }] }),
+  service('named', '10.96.0.9', { waypoint: { ...ABSENT, hostname: 'way.shop.svc.cluster.local' } }),
   service('tolate', '10.96.0.6'),
   service('toplain', '10.96.0.7'),
 ]
 const ENDPOINTS: Record<string, string> = { web: 'server', tolate: 'late', toplain: 'plain' }
+
+const WAY = workload('way', '10.244.1.200', { hasNativeTunnel: true })
 
 const MESH: MeshView = {
   workloadByAddress: (_network, address) => PODS.find((pod) => pod.addresses.includes(address)),
@@ -41,6 +45,7 @@ const MESH: MeshView = {
   serviceByHost: (_namespace, hostname) => SERVICES.find((known) => known.hostname === hostname),
   isInMesh: (address) => address.startsWith('10.244.') || address.startsWith('10.96.'),
   chooseEndpoint(known, port) {
+    if (known.name === 'way' && port === 15008) return { workload: WAY, endpoint: at('10.244.1.200', 15008) }
     const pod = PODS.find((candidate) => candidate.name === ENDPOINTS[known.name])
     return pod === undefined || port !== 80 ? undefined : { workload: pod, endpoint: { ip: pod.addresses[0] as IpAddress, port: 8080 } }
   },
@@ -64,6 +69,11 @@ describe('decideOutbound', () => {
       name: 'a service behind a waypoint',
       dst: at('10.96.0.3', 80),
       want: 'hbone 10.244.1.200:15008 authority 10.96.0.3:80 as spiffe://cluster.local/ns/shop/sa/waypoint',
+    },
+    {
+      name: 'a service behind a waypoint that is named',
+      dst: at('10.96.0.9', 80),
+      want: 'hbone 10.244.1.200:15008 authority 10.96.0.9:80 as spiffe://cluster.local/ns/shop/sa/way',
     },
     { name: 'a service whose waypoint is absent', dst: at('10.96.0.4', 80), want: 'refuse UNKNOWN_WAYPOINT' },
     { name: 'a passthrough service', dst: at('10.96.0.5', 443), want: 'direct 10.96.0.5:443' },

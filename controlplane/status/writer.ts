@@ -1,0 +1,176 @@
+// Writes what became of objects into their status, and faults of all objects into the log: once per change, with object and
+// field. A failed write is tried again with the next translation.
+import type { Clock } from '../../kit/clock.ts'
+import { codeOf, messageOf } from '../../kit/error.ts'
+import type { Log } from '../../kit/log.ts'
+import { GATEWAY_CONTROLLER, type GatewayClass } from '../../model/gateway-api.ts'
+import type { Condition, MeshObject, Service } from '../../model/object.ts'
+import type { ProgrammedState } from '../push/programmed.ts'
+import type { ConfigSource, SourceKind } from '../source/source.ts'
+import type { Finding } from '../translate/gateway/finding.ts'
+import type { ObjectFault } from '../translate/mesh.ts'
+import type { Translation } from '../translate/translate.ts'
+import type { WaypointBinding } from '../translate/waypoint.ts'
+import { classStatus, gatewayStatus } from './gateway-status.ts'
+import { mergeConditions } from './merge.ts'
+import { StatusQueue, type StatusWrite } from './queue.ts'
+import { routeStatus } from './route-status.ts'
+
+const POLICY_CONDITION = 'ZtunnelAccepted'
+const SERVICE_CONDITION = 'istio.io/WaypointBound'
+const ISTIO_KINDS: Readonly<Record<string, SourceKind>> = {
+  VirtualService: 'virtualservices',
+  DestinationRule: 'destinationrules',
+  RateLimitPolicy: 'ratelimitpolicies',
+}
+const WRITES_AT_ONCE = 8
+/** Somebody else wrote, or deleted: the next translation sees it. */
+const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
+
+/** One translation and what is known besides. */
+export interface StatusReport {
+  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings' | 'readyGateways'>
+  readonly faults: readonly ObjectFault[]
+  /** Which waypoints hold what they must. */
+  readonly programmed: ProgrammedState
+  /** Why Gateways have no waypoint. */
+  readonly deployFaults: readonly ObjectFault[]
+}
+
+/** Keeps status current. Not needed for enforcement: everything goes on while it fails. */
+export class StatusWriter {
+  readonly #source: ConfigSource
+  readonly #log: Log
+  readonly #clock: Clock
+  readonly #queue = new StatusQueue()
+  /** Object -> the outcome that was looked at last: nothing is compared again while both are the same. */
+  readonly #seen = new WeakMap<MeshObject, object>()
+  #known = new Set<string>() // faults that have been logged and still exist
+  #texts = new WeakMap<ObjectFault, string>()
+  #writing = 0
+
+  constructor(options: { readonly source: ConfigSource; readonly log: Log; readonly clock: Clock }) {
+    this.#source = options.source
+    this.#log = options.log
+    this.#clock = options.clock
+  }
+
+  /** Takes the outcome of a translation. */
+  report(report: StatusReport): void {
+    const now = new Date(this.#clock.nowMs()).toISOString()
+    const { outcomes, routeOutcomes } = report.translation
+    this.#logFaults(report.faults)
+    for (const [object, outcome] of outcomes) {
+      const isAccepted = outcome.reason === 'Accepted' || outcome.reason === 'PartiallyInvalid'
+      const finding: Finding = { type: POLICY_CONDITION, status: isAccepted ? 'True' : 'False', ...outcome }
+      this.#once('authorizationpolicies', object, outcome, () => conditionStatus(object, POLICY_CONDITION, [finding], now))
+    }
+    for (const [object, outcome] of routeOutcomes) {
+      const kind = object.kind === 'GRPCRoute' ? 'grpcroutes' : 'httproutes'
+      this.#once(kind, object, outcome, () => routeStatus(object, outcome, now))
+    }
+    for (const [object, finding] of report.translation.istioOutcomes) {
+      const kind = ISTIO_KINDS[object.kind]
+      if (kind !== undefined) this.#once(kind, object, finding, () => conditionStatus(object, finding.type, [finding], now))
+    }
+    this.#reportGateways(report, now)
+    this.#reportServices(report.translation.bindings, now)
+    this.#write()
+  }
+
+  #reportGateways({ translation, programmed, deployFaults }: StatusReport, now: string): void {
+    for (const facts of translation.gateways.values()) {
+      const { namespace = '', name } = facts.object.metadata
+      const key = `${namespace}/${name}`
+      const fault = deployFaults.find((each) => each.namespace === namespace && each.name === name)
+      const state = {
+        isProgrammed: programmed.programmed.has(key),
+        isReady: translation.readyGateways.has(key),
+        problem: fault?.message ?? programmed.refusals.get(key),
+      }
+      this.#put('gateways', facts.object, gatewayStatus(facts.object, facts, state, now))
+    }
+    for (const object of this.#source.objects('gatewayclasses') as Iterable<GatewayClass>)
+      if (object.spec?.controllerName === GATEWAY_CONTROLLER) this.#put('gatewayclasses', object, classStatus(object, now))
+  }
+
+  /** Also takes the condition back where a service names no waypoint any more. */
+  #reportServices(bindings: ReadonlyMap<Service, WaypointBinding>, now: string): void {
+    for (const object of this.#source.objects('services') as Iterable<Service>) {
+      const binding = bindings.get(object)
+      const findings = binding === undefined ? [] : [bindingFinding(binding)]
+      const isSaid = conditionsOf(object).some(({ type }) => type === SERVICE_CONDITION)
+      if (binding !== undefined || isSaid) this.#put('services', object, conditionStatus(object, SERVICE_CONDITION, findings, now))
+    }
+  }
+
+  #logFaults(faults: readonly ObjectFault[]): void {
+    const now = new Set<string>()
+    for (const fault of faults) {
+      const key = this.#texts.get(fault) ?? JSON.stringify(fault)
+      this.#texts.set(fault, key)
+      if (!this.#known.has(key) && !now.has(key)) this.#log.warn('an object is wrong in part; the rest stays in force', { ...fault })
+      now.add(key)
+    }
+    this.#known = now
+  }
+
+  #once(kind: SourceKind, object: MeshObject, outcome: object, make: () => object | undefined): void {
+    if (this.#seen.get(object) === outcome) return
+    this.#seen.set(object, outcome)
+    this.#put(kind, object, make())
+  }
+
+  #put(kind: SourceKind, object: MeshObject, status: object | undefined): void {
+    if (status === undefined) this.#queue.drop(kind, object)
+    else this.#queue.put({ kind, object, status })
+  }
+
+  #write(): void {
+    while (this.#writing < WRITES_AT_ONCE) {
+      const next = this.#queue.take()
+      if (next === undefined) return
+      this.#writing++
+      void this.#writeOne(next).then(() => {
+        this.#writing--
+        this.#write()
+      })
+    }
+  }
+
+  async #writeOne({ kind, object, status }: StatusWrite): Promise<void> {
+    const { namespace, name, resourceVersion } = object.metadata
+    try {
+      await this.#source.patchStatus(kind, namespace, name, status, resourceVersion)
+    } catch (error) {
+      this.#seen.delete(object)
+      const fields = { kind, object: `${namespace ?? ''}/${name}`, code: codeOf(error), error: messageOf(error) }
+      if (EXPECTED.has(codeOf(error))) this.#log.debug('status was not written: the object has changed', fields)
+      else this.#log.warn('status could not be written', fields)
+    }
+  }
+}
+
+/** The status with one condition of ours; undefined = it says so already. */
+function conditionStatus(object: MeshObject, type: string, findings: readonly Finding[], now: string): object | undefined {
+  const old = conditionsOf(object)
+  const conditions = mergeConditions(old, findings, new Set([type]), { generation: object.metadata.generation ?? 0, now })
+  return conditions === old ? undefined : { conditions }
+}
+
+function conditionsOf(object: MeshObject): readonly Condition[] {
+  const given: unknown = (object.status as { readonly conditions?: unknown } | null | undefined)?.conditions
+  return Array.isArray(given) ? given : []
+}
+
+/** Reasons and type are Istio's. */
+function bindingFinding({ reason, waypoint }: WaypointBinding): Finding {
+  const messages = {
+    WaypointAccepted: `attached to waypoint ${waypoint}`,
+    WaypointIsNotReady: `waypoint ${waypoint} is not ready: connections to the service are refused`,
+    AttachmentDenied: `waypoint ${waypoint} does not admit this namespace: connections to the service are refused`,
+    UnsupportedTrafficType: `waypoint ${waypoint} does not take traffic for services: it is not used`,
+  } as const satisfies Record<WaypointBinding['reason'], string>
+  const status = reason === 'WaypointAccepted' ? 'True' : 'False'
+  return { type: SERVICE_CONDITION, status, reason, message: messages[reason] }
+}

@@ -1,0 +1,80 @@
+// parentRefs of a route -> ports of a Service behind a waypoint, or why not. References to other controllers' objects are left alone.
+import { GATEWAY_GROUP, type ParentReference } from '../../../model/gateway-api.ts'
+import type { Service as KubeService } from '../../../model/object.ts'
+import type { Service } from '../../../model/service.ts'
+import type { ServiceKey } from '../../../model/workload.ts'
+import { hostnameOf, type MeshNames } from '../mesh.ts'
+import { isModelled, tcpPorts } from '../service.ts'
+import { accepted, type Finding } from './finding.ts'
+import { protocolOf } from './protocol.ts'
+
+/** What parents are looked up in. */
+export interface ParentWorld {
+  readonly names: MeshNames
+  /** By `namespace/name`. */
+  readonly kubeServices: ReadonlyMap<string, KubeService>
+  readonly services: ReadonlyMap<ServiceKey, Service>
+  /** Gateway of the waypoint (`namespace/name`) by the waypoint's host name. */
+  readonly gatewayByHost: ReadonlyMap<string, string>
+  /** `namespace/name` of all waypoints. */
+  readonly waypoints: ReadonlySet<string>
+}
+
+/** `foreign` = another controller's, no status of ours; `ports` are those that can carry HTTP, never empty. */
+export type ParentPlace =
+  | { readonly kind: 'foreign' }
+  | { readonly kind: 'refused'; readonly finding: Finding }
+  | { readonly kind: 'service'; readonly service: ServiceKey; readonly gateway: string; readonly ports: readonly number[] }
+
+/** The reference with group and kind written out, as status shows it. */
+export function explicitParent(parent: ParentReference): ParentReference {
+  return { ...parent, group: parent.group ?? GATEWAY_GROUP, kind: parent.kind ?? 'Gateway' }
+}
+
+/** @param from namespace of the route */
+export function resolveParent(parent: ParentReference, from: string, world: ParentWorld): ParentPlace {
+  const { group, kind, name } = explicitParent(parent)
+  const key = `${parent.namespace ?? from}/${name}`
+  if (group === 'networking.istio.io' && (kind === 'ServiceEntry' || kind === 'Hostname'))
+    return refused('UnsupportedValue', `kind ${kind} is not supported as a parent`)
+  if (group === GATEWAY_GROUP && kind === 'Gateway') {
+    if (!world.waypoints.has(key)) return { kind: 'foreign' }
+    return refused('NotAllowedByListeners', 'a waypoint takes the routes of the services behind it: name a Service as parent')
+  }
+  if (kind !== 'Service' || (group !== '' && group !== 'core')) return { kind: 'foreign' }
+  return servicePlace(parent, key, world)
+}
+
+function servicePlace(parent: ParentReference, key: string, world: ParentWorld): ParentPlace {
+  const service = world.kubeServices.get(key)
+  if (service === undefined) return refused('NoMatchingParent', `there is no Service ${key}`)
+  if (!isModelled(service) || service.spec?.clusterIP === 'None')
+    return refused('UnsupportedValue', `Service ${key} is headless or of type ExternalName: it has no address that could be routed`)
+  const [namespace = '', name = ''] = key.split('/')
+  const serviceKey = `${namespace}/${hostnameOf(world.names, namespace, name)}`
+  const waypoint = world.services.get(serviceKey)?.waypoint
+  if (waypoint === undefined) return refused('NoMatchingParent', withoutWaypoint(key))
+  const gateway = waypoint.kind === 'hostname' ? world.gatewayByHost.get(waypoint.hostname) : undefined
+  if (gateway === undefined)
+    return refused('NoMatchingParent', `the waypoint that Service ${key} names does not exist or does not admit it`)
+  const selected = tcpPorts(service).filter(
+    (port) =>
+      (parent.port === undefined || port.port === parent.port) && (parent.sectionName === undefined || port.name === parent.sectionName),
+  )
+  if (selected.length === 0) return refused('NoMatchingParent', `Service ${key} has no such TCP port`)
+  const ports = selected.filter((port) => protocolOf(port) !== 'TCP').map(({ port }) => port)
+  if (ports.length === 0)
+    return refused('NotAllowedByListeners', `Service ${key} does not carry HTTP there, by appProtocol or the port's name`)
+  return { kind: 'service', service: serviceKey, gateway, ports }
+}
+
+function withoutWaypoint(key: string): string {
+  return (
+    `Service ${key} has no waypoint, so nothing reads its requests: create a Gateway of class istio-waypoint ` +
+    `and label the Service or its Namespace istio.io/use-waypoint=NAME`
+  )
+}
+
+function refused(reason: string, message: string): ParentPlace {
+  return { kind: 'refused', finding: accepted(reason, message) }
+}

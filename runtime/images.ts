@@ -1,0 +1,53 @@
+// Images of the local runtime: directories of the host, read-only in the container. Those of the mesh itself are this checkout;
+// all others are named on the command line and have no entry point of their own.
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { Bind } from './kubelet/launch.ts'
+
+/** What an image means here. */
+export interface LocalImage {
+  /** Shown in the container, read-only; `from` is on the host. */
+  readonly binds: readonly Bind[]
+  readonly workingDir: string
+  /** What runs when the container names no command; `args` follow it. */
+  readonly entryPoint: readonly string[]
+}
+
+/** Image of waypoints; its name without registry and tag counts. */
+export const WAYPOINT_IMAGE = 'weft/waypoint'
+
+const ROOT = join(import.meta.dirname, '..')
+// Not the paths of the host: a home directory may be closed to the user that the container runs as.
+const IMAGE_ROOT = '/weft'
+const IMAGE_MODULES = '/weft/node_modules'
+const IMAGE_NODE = '/weft-node'
+
+/** @param named directory by image name; @returns undefined when the image is not known: it then only is a name */
+export function localImage(image: string | undefined, named: Readonly<Record<string, string>>): LocalImage | undefined {
+  if (image === undefined) return undefined
+  const directory = Object.hasOwn(named, image) ? named[image] : undefined
+  if (directory !== undefined) return { binds: [], workingDir: directory, entryPoint: [] }
+  return nameOf(image) === WAYPOINT_IMAGE ? ownImage('waypoint/main.ts') : undefined
+}
+
+/** This checkout with its interpreter. */
+function ownImage(program: string): LocalImage {
+  const interpreter = realpathSync(process.execPath)
+  const flags = ['--max-semi-space-size=2'] // idle processes stay small; larger young generations make the tail worse
+  return {
+    binds: [
+      { from: ROOT, to: IMAGE_ROOT, isReadOnly: true },
+      { from: realpathSync(join(ROOT, 'node_modules')), to: IMAGE_MODULES, isReadOnly: true },
+      { from: dirname(interpreter), to: IMAGE_NODE, isReadOnly: true },
+    ],
+    workingDir: IMAGE_ROOT,
+    entryPoint: [join(IMAGE_NODE, basename(interpreter)), ...flags, join(IMAGE_ROOT, program)],
+  }
+}
+
+/** `registry/weft/waypoint:1.2@sha256:…` -> `weft/waypoint` */
+function nameOf(image: string): string {
+  const [path = ''] = image.split('@')
+  const parts = path.replace(/:[^/:]*$/, '').split('/')
+  return parts.slice(-2).join('/')
+}

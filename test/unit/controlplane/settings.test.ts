@@ -1,0 +1,39 @@
+// Settings of the control plane that must fit together: what it tells waypoints about spans.
+import assert from 'node:assert/strict'
+import { readSettings, tracingOf } from '../../../controlplane/settings.ts'
+
+const NEEDED = ['--api-socket', '/run/api.sock', '--ca-dir', '/run/ca']
+
+describe('settings of the control plane', () => {
+  const rows: { name: string; args: string[]; want: unknown }[] = [
+    { name: 'no spans by themselves', args: [], want: undefined },
+    {
+      name: 'a collector alone',
+      args: ['--tracing-endpoint', 'http://collector:4317'],
+      want: { endpoint: 'http://collector:4317', protocol: 'grpc', sampling: '1' },
+    },
+    {
+      name: 'a collector that takes JSON',
+      args: ['--tracing-endpoint', 'https://collector:4318', '--tracing-protocol', 'http', '--tracing-sampling', '12.5'],
+      want: { endpoint: 'https://collector:4318', protocol: 'http', sampling: '12.5' },
+    },
+  ]
+  for (const { name, args, want } of rows)
+    it(name, () => {
+      const parsed = readSettings([...NEEDED, ...args], {})
+      assert.ok(parsed.ok)
+      assert.deepEqual(tracingOf(parsed.value), want)
+    })
+
+  it('say every fault at once', () => {
+    const parsed = readSettings(
+      [...NEEDED, '--tracing-endpoint', 'collector:4317', '--tracing-protocol', 'udp', '--tracing-sampling', '101'],
+      {},
+    )
+    assert.deepEqual(parsed.ok ? [] : parsed.errors, [
+      '--tracing-endpoint is not http://host:port',
+      '--tracing-protocol is neither grpc nor http',
+      '--tracing-sampling is not a number from 0 to 100',
+    ])
+  })
+})

@@ -1,0 +1,182 @@
+// The metrics of requests as Prometheus gets them: Istio's names, labels in Istio's order, Istio's buckets, bounded.
+import assert from 'node:assert/strict'
+import { Registry } from 'prom-client'
+import { HttpMetrics, MAX_HTTP_LABEL_SETS } from '../../../telemetry/http-metrics.ts'
+import type { HttpOutcome, HttpPeerLabels } from '../../../telemetry/http-metrics.ts'
+
+const PEERS: HttpPeerLabels = {
+  source_workload: 'client',
+  source_canonical_service: 'client',
+  source_workload_namespace: 'shop',
+  source_principal: 'spiffe://cluster.local/ns/shop/sa/client',
+  destination_workload: 'reviews-v1',
+  destination_service: 'reviews.shop.svc.cluster.local',
+  destination_service_name: 'reviews',
+  destination_service_namespace: 'shop',
+}
+
+/** As Envoy's Istio filter writes the labels of one request. */
+const PEER_TEXT =
+  'reporter="waypoint",source_workload="client",source_canonical_service="client",source_canonical_revision="latest",' +
+  'source_workload_namespace="shop",source_principal="spiffe://cluster.local/ns/shop/sa/client",source_app="unknown",' +
+  'source_version="unknown",source_cluster="unknown",destination_workload="reviews-v1",destination_workload_namespace="unknown",' +
+  'destination_principal="unknown",destination_app="unknown",destination_version="unknown",' +
+  'destination_service="reviews.shop.svc.cluster.local",destination_canonical_service="unknown",' +
+  'destination_canonical_revision="unknown",destination_service_name="reviews",destination_service_namespace="shop",' +
+  'destination_cluster="unknown"'
+
+const BOUNDS = [
+  '0.5',
+  '1',
+  '5',
+  '10',
+  '25',
+  '50',
+  '100',
+  '250',
+  '500',
+  '1000',
+  '2500',
+  '5000',
+  '10000',
+  '30000',
+  '60000',
+  '300000',
+  '600000',
+  '1800000',
+  '3600000',
+  '+Inf',
+]
+
+function outcomeOf(change: Partial<HttpOutcome> = {}): HttpOutcome {
+  return { isGrpc: false, status: 200, grpcStatus: undefined, flags: '', durationMs: 7, requestBytes: 0, responseBytes: 100, ...change }
+}
+
+describe('HttpMetrics', () => {
+  let registry: Registry
+  let metrics: HttpMetrics
+
+  beforeEach(() => {
+    registry = new Registry()
+    metrics = new HttpMetrics(registry)
+  })
+
+  const lines = async (name: string): Promise<string[]> =>
+    (await registry.metrics()).split('\n').filter((line) => line.startsWith(`${name}{`))
+
+  const OUTCOMES: readonly { readonly name: string; readonly given: Partial<HttpOutcome>; readonly want: string }[] = [
+    { name: 'HTTP', given: {}, want: 'request_protocol="http",response_code="200",grpc_response_status="",response_flags="-"' },
+    {
+      name: 'HTTP with a status of gRPC',
+      given: { grpcStatus: 3 },
+      want: 'request_protocol="http",response_code="200",grpc_response_status="",response_flags="-"',
+    },
+    {
+      name: 'gRPC',
+      given: { isGrpc: true, grpcStatus: 0 },
+      want: 'request_protocol="grpc",response_code="200",grpc_response_status="0",response_flags="-"',
+    },
+    {
+      name: 'gRPC without a status',
+      given: { isGrpc: true },
+      want: 'request_protocol="grpc",response_code="200",grpc_response_status="",response_flags="-"',
+    },
+    {
+      name: 'gRPC with a status nobody knows',
+      given: { isGrpc: true, grpcStatus: 123_456 },
+      want: 'request_protocol="grpc",response_code="200",grpc_response_status="unknown",response_flags="-"',
+    },
+    {
+      name: 'no response',
+      given: { status: 0, flags: 'DC' },
+      want: 'request_protocol="http",response_code="0",grpc_response_status="",response_flags="DC"',
+    },
+    {
+      name: 'several flags',
+      given: { status: 503, flags: 'UF,URX' },
+      want: 'request_protocol="http",response_code="503",grpc_response_status="",response_flags="UF,URX"',
+    },
+    {
+      name: 'a code nobody knows',
+      given: { status: 999 },
+      want: 'request_protocol="http",response_code="unknown",grpc_response_status="",response_flags="-"',
+    },
+  ]
+  for (const { name, given, want } of OUTCOMES) {
+    it(`labels ${name} as Istio does`, async () => {
+      metrics.peers(PEERS).record(outcomeOf(given))
+      assert.deepEqual(await lines('istio_requests_total'), [
+        `istio_requests_total{${PEER_TEXT},${want},connection_security_policy="mutual_tls"} 1`,
+      ])
+    })
+  }
+
+  it('gives histograms the buckets of Istio', async () => {
+    const peers = metrics.peers(PEERS)
+    for (const durationMs of [0.5, 0.6, 9, 10, 10.1, 3_600_000, 3_600_001]) peers.record(outcomeOf({ durationMs }))
+    const labels = `${PEER_TEXT},request_protocol="http",response_code="200",grpc_response_status="",response_flags="-",connection_security_policy="mutual_tls"`
+    const counts = [1, 2, 2, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 7]
+    assert.deepEqual(
+      await lines('istio_request_duration_milliseconds_bucket'),
+      BOUNDS.map((le, at) => `istio_request_duration_milliseconds_bucket{le="${le}",${labels}} ${counts[at]}`),
+    )
+    assert.deepEqual(await lines('istio_request_duration_milliseconds_count'), [`istio_request_duration_milliseconds_count{${labels}} 7`])
+    assert.deepEqual(await lines('istio_request_duration_milliseconds_sum'), [
+      `istio_request_duration_milliseconds_sum{${labels}} 7200031.2`,
+    ])
+    assert.equal((await lines('istio_request_bytes_bucket')).length, BOUNDS.length)
+    assert.deepEqual(await lines('istio_response_bytes_sum'), [`istio_response_bytes_sum{${labels}} 700`])
+  })
+
+  it('says what each metric is', async () => {
+    const types = (await registry.metrics()).split('\n').filter((line) => line.startsWith('# TYPE'))
+    assert.deepEqual(types, [
+      '# TYPE istio_requests_total counter',
+      '# TYPE istio_request_duration_milliseconds histogram',
+      '# TYPE istio_request_bytes histogram',
+      '# TYPE istio_response_bytes histogram',
+      '# TYPE istio_request_messages_total counter',
+      '# TYPE istio_response_messages_total counter',
+    ])
+  })
+
+  it('counts gRPC messages by peers alone, and only where there was gRPC', async () => {
+    metrics.peers({ ...PEERS, source_workload: 'browser' }).record(outcomeOf())
+    const peers = metrics.peers(PEERS)
+    peers.addMessages(1, 0)
+    metrics.beforeScrape(() => metrics.peers(PEERS).addMessages(0, 5)) // each scrape reads twice
+    peers.addMessages(1, -5)
+    const text = await registry.metrics()
+    assert.ok(text.includes(`\nistio_request_messages_total{${PEER_TEXT}} 2\n`), text)
+    assert.ok(text.includes(`\nistio_response_messages_total{${PEER_TEXT}} 5\n`), text)
+    assert.ok(!/istio_re[a-z]+_messages_total\{.*browser/.test(text))
+  })
+
+  it('gives the same handle for the same labels, and JSON too', async () => {
+    assert.equal(metrics.peers(PEERS), metrics.peers({ ...PEERS, source_app: '' }))
+    metrics.peers(PEERS).record(outcomeOf())
+    const found = (await registry.getMetricsAsJSON()).find(({ name }) => name === 'istio_request_bytes')
+    assert.equal(found?.values.length, BOUNDS.length + 2)
+    assert.equal(found?.values[0]?.labels.source_workload, 'client')
+  })
+
+  it('stays bounded under a flood of peers', async () => {
+    for (let n = 0; n < MAX_HTTP_LABEL_SETS + 500; n++) metrics.peers({ source_workload: `w${n}` }).record(outcomeOf())
+    const found = await lines('istio_requests_total')
+    assert.equal(found.length, MAX_HTTP_LABEL_SETS + 1)
+    assert.match(found.at(-1) ?? '', /source_workload="unknown".*response_code="unknown".* 500$/)
+  })
+
+  it('stays bounded under a flood of answers, and counts all of them', async () => {
+    for (let client = 0; client < 20; client++) {
+      const peers = metrics.peers({ source_workload: `w${client}` })
+      for (let status = 100; status < 1100; status++) peers.record(outcomeOf({ status }))
+    }
+    const found = await lines('istio_requests_total')
+    assert.equal(found.length, MAX_HTTP_LABEL_SETS + 1)
+    assert.equal(
+      found.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0),
+      20_000,
+    )
+  })
+})
