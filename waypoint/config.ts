@@ -1,6 +1,7 @@
 // What is in force: the mesh, the listeners with their compiled routes, how backends are treated. A push replaces whole values, so
 // that a request goes on with the listener that it began with. Filled by source.ts.
-import type { Clock } from '../kit/clock.ts'
+import { pause } from '../kit/clock.ts'
+import type { Clock, Timer } from '../kit/clock.ts'
 import type { Backend, TrafficPolicy } from '../model/backend.ts'
 import { DEFAULT_TRAFFIC_POLICY } from '../model/backend.ts'
 import type { BackendRef, Listener, Route } from '../model/route.ts'
@@ -22,6 +23,9 @@ export interface BackendTreatment {
   readonly policy: TrafficPolicy
   readonly workloads: ReadonlySet<string> | undefined
 }
+
+/** A listener that was taken back serves so long: nodes that have not heard of it still send their clients here. */
+export const LEAVING_MS = 2_000
 
 /** Services whose endpoints, ports or treatment may have changed. */
 export type ChangeListener = (services: ReadonlySet<ServiceKey>) => void
@@ -58,10 +62,21 @@ export class Configuration {
   /** `service|port` -> listener */
   readonly #byPort = new Map<string, ListenerEntry>()
   readonly #backends = new Map<ServiceKey, Backend>()
+  /** Names that were taken back and still serve. */
+  readonly #leaving = new Map<string, Timer>()
   readonly #tell = new Set<ChangeListener>()
+  /** Wakes those who wait for a change; replaced by each. */
+  #next = new AbortController()
+  readonly #clock: Clock
 
   constructor(clock: Clock) {
     this.mesh = new MeshState(clock)
+    this.#clock = clock
+  }
+
+  /** Resolves after the next change of the mesh or the listeners, or after `limitMs`. */
+  nextChange(limitMs: number): Promise<void> {
+    return pause(this.#clock, limitMs, this.#next.signal)
   }
 
   /** Tells which services' endpoints or treatment changed, after each change. */
@@ -75,11 +90,12 @@ export class Configuration {
     this.mesh.apply(change)
     for (const workload of change.workloads?.upserts ?? []) for (const key of workload.services.keys()) touched.add(key)
     this.#changed(touched)
+    this.#wake()
   }
 
-  /** Takes new listeners; those that are named as removed are gone. */
+  /** Takes new listeners; those that are named as removed are gone after LEAVING_MS. */
   applyListeners({ upserts, removes }: ResourceChange<Listener>): void {
-    for (const name of removes) this.#drop(name)
+    for (const name of removes) this.#leave(name)
     for (const listener of upserts) {
       this.#drop(listener.name)
       const { service, port } = listener
@@ -88,6 +104,7 @@ export class Configuration {
       this.#byName.set(listener.name, entry)
       this.#byPort.set(keyOf(service, port), entry)
     }
+    this.#wake()
   }
 
   /** Takes new treatments of backends. */
@@ -111,10 +128,26 @@ export class Configuration {
 
   /** For dumps. */
   dump(): { listeners: Listener[]; backends: Backend[] } {
-    return { listeners: [...this.#byName.values()].map(({ listener }) => listener), backends: [...this.#backends.values()] }
+    const listeners = [...this.#byName.values()].map(({ listener }) => listener).filter(({ name }) => !this.#leaving.has(name))
+    return { listeners, backends: [...this.#backends.values()] }
+  }
+
+  #wake(): void {
+    const due = this.#next
+    this.#next = new AbortController()
+    due.abort()
+  }
+
+  #leave(name: string): void {
+    if (!this.#byName.has(name) || this.#leaving.has(name)) return
+    const timer = this.#clock.after(LEAVING_MS, () => this.#drop(name))
+    timer.unref()
+    this.#leaving.set(name, timer)
   }
 
   #drop(name: string): void {
+    this.#leaving.get(name)?.[Symbol.dispose]()
+    this.#leaving.delete(name)
     const old = this.#byName.get(name)
     if (old === undefined) return
     this.#byName.delete(name)

@@ -7,6 +7,7 @@ import type { Endpoint } from '../model/address.ts'
 import type { Identity, SpiffeId } from '../model/identity.ts'
 import type { Client, Downstream, WaypointContext } from './context.ts'
 import { decideTarget } from './decide.ts'
+import type { Refusal, Target } from './decide.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 import { protocolOf, serveChannel } from './serve.ts'
 import { carryTcp, openTcp, refuseTcp } from './tcp.ts'
@@ -20,10 +21,16 @@ export interface Peer {
   readonly from: Endpoint
 }
 
+/** A client's node may hear of a waypoint before the waypoint does. */
+const LISTENER_WAIT_MS = 1_000
+/** Tunnels that wait for a listener at once; more are refused at once. */
+const MAX_WAITING = 1_024
+
 /** Serves tunnels and counts them. */
 export class TunnelServer {
   readonly #waypoint: WaypointContext
   #open = 0
+  #waiting = 0
 
   constructor(waypoint: WaypointContext) {
     this.#waypoint = waypoint
@@ -42,21 +49,43 @@ export class TunnelServer {
       this.#refuse(request, stream, peer, waypointFailure('TOO_MANY_TUNNELS'))
       return
     }
-    const { config, self } = waypoint
-    const target = decideTarget(request.authority, peer.identity.namespace, self, config.mesh, (service, port) =>
-      config.listenerFor(service, port),
-    )
-    if (target.kind === 'refuse') {
-      this.#refuse(request, stream, peer, waypointFailure(target.code))
-      return
-    }
-    const downstream: Downstream = { client: clientOf(peer, waypoint), target, authority: request.authority }
+    const target = this.#decide(request, peer)
+    if (target.kind !== 'refuse') this.#carry(request, stream, peer, target)
+    else if (target.code === 'NOT_SERVED' && this.#waiting < MAX_WAITING) void this.#carryLater(request, stream, peer)
+    else this.#refuse(request, stream, peer, waypointFailure(target.code))
+  }
+
+  #decide(request: ConnectRequest, peer: Peer): Target | Refusal {
+    const { config, self } = this.#waypoint
+    return decideTarget(request.authority, peer.identity.namespace, self, config.mesh, (service, port) => config.listenerFor(service, port))
+  }
+
+  #carry({ authority }: ConnectRequest, stream: HboneServerStream, peer: Peer, target: Target): void {
+    const waypoint = this.#waypoint
+    const downstream: Downstream = { client: clientOf(peer, waypoint), target, authority }
     this.#open++
     const done = (): void => {
       this.#open--
     }
     if (protocolOf(downstream, waypoint) === 'TCP') void this.#serveTcp(stream, downstream).finally(done)
     else serveChannel(tunnelChannel(stream.accept()), downstream, waypoint, once(done))
+  }
+
+  /** Looks again at every change for a while. */
+  async #carryLater(request: ConnectRequest, stream: HboneServerStream, peer: Peer): Promise<void> {
+    const { clock, config } = this.#waypoint
+    const untilMs = clock.monotonicMs() + LISTENER_WAIT_MS
+    this.#waiting++
+    let target = this.#decide(request, peer)
+    for (let leftMs = LISTENER_WAIT_MS; leftMs > 0 && target.kind === 'refuse' && !stream.isClosed; ) {
+      await config.nextChange(leftMs)
+      target = this.#decide(request, peer)
+      leftMs = untilMs - clock.monotonicMs()
+    }
+    this.#waiting--
+    if (stream.isClosed) return
+    if (target.kind === 'refuse') this.#refuse(request, stream, peer, waypointFailure(target.code))
+    else this.#carry(request, stream, peer, target)
   }
 
   /** Nothing is promised to the client before the endpoint is there. */

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import { codeOf } from '../../../kit/error.ts'
 import { TCP_LABELS } from '../../../telemetry/names.ts'
 import { deny, limits, REVIEWS, route } from '../../support/flow-case.ts'
+import { listenerOf } from '../../support/route-values.ts'
 import { CLIENT_ID, WaypointWorld } from '../../support/waypoint-world.ts'
 
 describe('app', function () {
@@ -99,6 +100,17 @@ describe('app', function () {
       )
       assert.equal(refusal, 'CONNECT_REFUSED 404', authority)
     }
+  })
+
+  it('waits for a listener that the node of its client knows already', async () => {
+    await using world = await WaypointWorld.start()
+    const early = world.tunnel('10.96.0.1:81')
+    const other = await world.tunnel('10.96.0.1:80') // the one before has been looked at
+    const listener = { ...listenerOf('shop/waypoint', 'reviews'), name: 'shop/waypoint/late', port: 81 }
+    world.waypoint.context.config.applyListeners({ upserts: [listener], removes: [] })
+    const stream = await early
+    assert.equal(stream.destroyed, false)
+    for (const each of [stream, other]) each.destroy()
   })
 
   for (const [name, listener] of [
