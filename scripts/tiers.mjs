@@ -14,7 +14,7 @@ export const TIERS = {
   unit: { needsRoot: false, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
   netns: { needsRoot: true, timeoutS: 60, deadlineS: 900, mayBeEmpty: false },
   fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
-  soak: { needsRoot: true, timeoutS: 280, deadlineS: 1200, mayBeEmpty: false },
+  soak: { needsRoot: true, timeoutS: 280, deadlineS: 2400, mayBeEmpty: false },
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
   conformance: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: false, peers: ['GO'] },
   interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true, peers: ['GO', 'ENVOY'] },
