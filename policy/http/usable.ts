@@ -117,7 +117,9 @@ function problemOfName(name: string): string | undefined {
 }
 
 function problemOfHost(hostname: string | undefined): string | undefined {
-  if (hostname === undefined || (hostname.length <= MAX_HOST_CHARACTERS && HOST.test(hostname))) return undefined
+  if (hostname === undefined) return undefined
+  // The parser of URLs knows ports, IPv6, and names that end in a number and are no IPv4 address (`09`): clients refuse those.
+  if (hostname.length <= MAX_HOST_CHARACTERS && HOST.test(hostname) && URL.canParse(`http://${hostname}/`)) return undefined
   return `${JSON.stringify(hostname)} is no host`
 }
 

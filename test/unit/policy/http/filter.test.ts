@@ -221,7 +221,16 @@ describe('filter', () => {
         }
         if (filter.kind === 'redirect') assert.ok(URL.canParse(redirectFor(head, filter, by('prefix', '/a'), 80).headers[0]?.[1] ?? ''))
       }),
-      { numRuns: 3000 },
+      {
+        numRuns: 3000,
+        examples: ['09', '1.2.3', 'a:99999', '[::1::]'].map((host): [typeof NO_EDITS, RouteFilter] => [NO_EDITS, redirectTo(host)]),
+      },
     )
   })
 })
+
+const NO_EDITS = { set: [], add: [], remove: [] }
+
+function redirectTo(hostname: string): Extract<RouteFilter, { kind: 'redirect' }> {
+  return { kind: 'redirect', scheme: undefined, hostname, port: undefined, path: undefined, status: 301 }
+}
