@@ -7,8 +7,7 @@ import { Readiness } from '../kit/ready.ts'
 import { cgroupId, makeCgroup } from '../linux/cgroup.ts'
 import { raiseFileLimit } from '../linux/limits.ts'
 import type { EndpointSlice, MeshObject, Namespace, Pod, Service } from '../model/object.ts'
-import { ObjectClient } from '../objects/client.ts'
-import { type Informer, informer } from '../objects/informer.ts'
+import { type Informer, type ObjectApi, openObjects } from '../objects/api.ts'
 import { ZdsServer } from '../zds/server.ts'
 import { Agent } from './agent.ts'
 import { cniFailure } from './errors.ts'
@@ -37,7 +36,7 @@ export class AgentApp {
   readonly #readiness = new Readiness()
   readonly #metrics = new AgentMetrics()
   readonly #stop = new AbortController()
-  readonly #client: ObjectClient
+  readonly #client: ObjectApi
   readonly #datapath: AgentDatapath
   readonly #ztunnels: Ztunnels
   readonly #agent: Agent
@@ -54,7 +53,7 @@ export class AgentApp {
     this.#log = log
     this.#clock = clock
     this.#ports = settings.isDnsRequired ? [15_001, 15_006, 15_008, 15_053] : [15_001, 15_006, 15_008]
-    this.#client = new ObjectClient({ socketPath: settings.apiSocket })
+    this.#client = openObjects({ source: 'store', socketPath: settings.apiSocket })
     this.#datapath = new AgentDatapath({
       bpffsDir: settings.bpffsDir,
       cgroupPath: settings.nodeCgroup,
@@ -171,8 +170,7 @@ export class AgentApp {
   }
 
   #watch(ready: Disposable): Informer {
-    return informer({
-      client: this.#client,
+    return this.#client.inform({
       kinds: KINDS,
       log: this.#log.scope('objects'),
       clock: this.#clock,

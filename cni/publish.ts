@@ -6,7 +6,7 @@ import { type Clock, pause } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import type { Event } from '../model/object.ts'
-import type { ObjectClient } from '../objects/client.ts'
+import type { ObjectApi } from '../objects/api.ts'
 import type { PodPlace } from './pods.ts'
 
 /** `enabled` = captured; `pending` = asked for and failed, or lost: peers refuse the pod. */
@@ -16,7 +16,7 @@ export type Redirection = 'enabled' | 'pending'
 export const REDIRECTION_ANNOTATION = 'ambient.istio.io/redirection'
 
 /** The part of the API that is used. */
-export type PublisherClient = Pick<ObjectClient, 'patch' | 'apply'>
+export type PublisherClient = Pick<ObjectApi, 'patch' | 'apply'>
 
 /** What the constructor takes. */
 export interface PublisherOptions {

@@ -3,22 +3,9 @@
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { messageOf } from '../kit/error.ts'
 import type { MeshObject, TokenReviewStatus } from '../model/object.ts'
+import type { DeleteOptions, InformOptions, Informer, LogOptions, ObjectApi, ObjectList, TokenRequest } from './api.ts'
 import { isObjectErrorCode, objectFailure } from './errors.ts'
-
-/** A list and the version from which a watch continues it. */
-export interface ObjectList {
-  readonly items: readonly MeshObject[]
-  readonly resourceVersion: string
-}
-
-/** What a token is asked for; `expirationSeconds` ≥ 600. */
-export interface TokenRequest {
-  readonly namespace: string
-  readonly serviceAccount: string
-  readonly audiences: readonly string[]
-  readonly expirationSeconds?: number
-  readonly pod?: { readonly name: string; readonly uid: string }
-}
+import { informer } from './informer.ts'
 
 /** One line of a watch; `BOOKMARK` says that everything up to now was sent and carries no object. */
 export type WatchLine =
@@ -29,11 +16,8 @@ const MAX_ANSWER_BYTES = 256 * 1024 * 1024
 const MAX_LINE_BYTES = 8 * 1024 * 1024
 const REQUEST_TIMEOUT_MS = 15_000
 
-/**
- * The object API. Every method throws MeshError NOT_FOUND | UNKNOWN_KIND | INVALID_OBJECT | CONFLICT | VERSION_TOO_OLD |
- * BAD_REQUEST | TOO_LARGE | STORE_FULL | NOT_READY | API_FAILED | API_UNREACHABLE. `kind` is the lower-case plural (`pods`).
- */
-export class ObjectClient implements Disposable {
+/** The object API of the local runtime. */
+export class ObjectClient implements ObjectApi {
   readonly #socketPath: string
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 32 })
 
@@ -46,31 +30,25 @@ export class ObjectClient implements Disposable {
     return this.#call('GET', `/objects/${encodeURIComponent(kind)}${query}`) as Promise<ObjectList>
   }
 
-  /** @param namespace undefined for cluster-scoped kinds */
   get(kind: string, namespace: string | undefined, name: string): Promise<MeshObject> {
     return this.#call('GET', objectPath(kind, namespace, name)) as Promise<MeshObject>
   }
 
-  /** Makes the object or replaces its spec; labels and annotations that others set stay. @returns the stored object */
   apply(object: object): Promise<MeshObject> {
     return this.#call('POST', '/apply', object) as Promise<MeshObject>
   }
 
-  /** Makes an object that does not exist yet; CONFLICT when one of that name does. @returns the stored object */
   create(object: object): Promise<MeshObject> {
     return this.#call('POST', '/apply?create=true', object) as Promise<MeshObject>
   }
 
-  /** @param options.gracePeriodSeconds pods: 0 = the object goes at once (for the kubelet, when all processes have ended) */
-  async delete(kind: string, namespace: string | undefined, name: string, options: { gracePeriodSeconds?: number } = {}): Promise<void> {
-    const query = options.gracePeriodSeconds === undefined ? '' : `?gracePeriodSeconds=${options.gracePeriodSeconds}`
-    await this.#call('DELETE', objectPath(kind, namespace, name) + query)
+  async delete(kind: string, namespace: string | undefined, name: string, options: DeleteOptions = {}): Promise<void> {
+    const query = new URLSearchParams()
+    if (options.gracePeriodSeconds !== undefined) query.set('gracePeriodSeconds', String(options.gracePeriodSeconds))
+    if (options.uid !== undefined) query.set('uid', options.uid)
+    await this.#call('DELETE', `${objectPath(kind, namespace, name)}?${query}`)
   }
 
-  /**
-   * JSON merge patch (null removes a field); `metadata.resourceVersion` in it makes it conditional (CONFLICT).
-   * @param options.subresource `status` = only the status of the patch counts
-   */
   patch(
     kind: string,
     namespace: string | undefined,
@@ -82,12 +60,10 @@ export class ObjectClient implements Disposable {
     return this.#call('PATCH', path, mergePatch) as Promise<MeshObject>
   }
 
-  /** Whose token this is, and whether it is good for the audience. A bad token is an answer, not an error. */
   reviewToken(token: string, audience: string): Promise<TokenReviewStatus> {
     return this.#call('POST', '/tokenreviews', { token, audiences: [audience] }) as Promise<TokenReviewStatus>
   }
 
-  /** A token of a service account, bound to a pod. */
   requestToken(request: TokenRequest): Promise<{ token: string; expirationTimestamp: string }> {
     return this.#call('POST', '/tokenrequests', request) as Promise<{ token: string; expirationTimestamp: string }>
   }
@@ -102,15 +78,7 @@ export class ObjectClient implements Disposable {
     return this.#call('POST', path, body)
   }
 
-  /**
-   * The last lines of a pod's output as text chunks; with `follow` until `signal` aborts or the pod is gone.
-   * @param options.container needed when the pod has several
-   */
-  async *logs(
-    namespace: string,
-    pod: string,
-    options: { container?: string; tail?: number; follow?: boolean; signal?: AbortSignal } = {},
-  ): AsyncGenerator<Buffer> {
+  async *logs(namespace: string, pod: string, options: LogOptions = {}): AsyncGenerator<Buffer> {
     const query = new URLSearchParams()
     if (options.container !== undefined) query.set('container', options.container)
     if (options.tail !== undefined) query.set('tail', String(options.tail))
@@ -136,6 +104,10 @@ export class ObjectClient implements Disposable {
       rest = rest.subarray(start)
       if (rest.length > MAX_LINE_BYTES) throw objectFailure('API_FAILED', { reason: 'a line of the watch is too long' })
     }
+  }
+
+  inform(options: InformOptions): Informer {
+    return informer({ ...options, client: this })
   }
 
   /** Closes idle connections. */

@@ -1,36 +1,17 @@
 // Keeps a copy of some kinds current: list, then watch from there, reconnect with back-off, list again when the history is gone.
 // The copy is never emptied in between: a lost API server means old data, not no data. Follows client-go's reflector.
 import { Backoff } from '../kit/backoff.ts'
-import { type Clock, pause } from '../kit/clock.ts'
+import { pause } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
-import type { Log } from '../kit/log.ts'
-import type { MeshObject, ObjectEvent } from '../model/object.ts'
+import type { MeshObject } from '../model/object.ts'
 import { objectKey } from '../model/object.ts'
+import type { InformOptions, Informer } from './api.ts'
 import type { ObjectClient } from './client.ts'
 import { kindOf } from './kinds.ts'
 
-/** `kinds`: lower-case plurals. Callbacks run one at a time and must not throw. */
-export interface InformerOptions {
-  readonly client: ObjectClient
-  readonly kinds: readonly string[]
-  readonly log: Log
-  readonly clock: Clock
-  readonly signal: AbortSignal
-  /** Everything there is, by plural: after the first list. Not called again; a later list becomes events. */
-  onSync(all: ReadonlyMap<string, readonly MeshObject[]>): void
-  onEvent(event: ObjectEvent): void
-  /** Whether the watch is connected; changes only. */
-  onState?(isConnected: boolean): void
-}
-
-/** The copy. */
-export interface Informer {
-  /** Resolved after `onSync`; never rejects (it resolves when the signal aborts, too). */
-  readonly synced: Promise<void>
-  /** Current objects of a kind. */
-  objects(kind: string): Iterable<MeshObject>
-  /** @param namespace undefined for cluster-scoped kinds */
-  get(kind: string, namespace: string | undefined, name: string): MeshObject | undefined
+/** `client`: the part of it that is used. */
+export interface InformerOptions extends InformOptions {
+  readonly client: Pick<ObjectClient, 'list' | 'watch'>
 }
 
 /** Starts at once and runs until `signal` aborts. */
@@ -91,7 +72,8 @@ class ObjectCopy implements Informer {
     let oldest: bigint | undefined
     const lists = new Map<string, readonly MeshObject[]>()
     for (const kind of this.#options.kinds) {
-      const { items, resourceVersion } = await this.#options.client.list(kind)
+      const { items: all, resourceVersion } = await this.#options.client.list(kind)
+      const items = all.map((object) => this.#trim(object))
       lists.set(kind, items)
       const version = BigInt(resourceVersion)
       if (oldest === undefined || version < oldest) oldest = version
@@ -132,7 +114,7 @@ class ObjectCopy implements Informer {
         this.#version = line.resourceVersion
         continue
       }
-      const { object } = line
+      const object = this.#trim(line.object)
       const plural = kindOf(object.apiVersion, object.kind)?.plural
       const copy = plural === undefined ? undefined : this.#kinds.get(plural)
       if (copy === undefined) continue
@@ -148,6 +130,10 @@ class ObjectCopy implements Informer {
     if (copy.get(key)?.metadata.uid !== object.metadata.uid) return // deleted and made again before the list
     copy.delete(key)
     this.#options.onEvent({ type: 'DELETED', object })
+  }
+
+  #trim(object: MeshObject): MeshObject {
+    return this.#options.trim?.(object) ?? object
   }
 
   #setConnected(isConnected: boolean): void {

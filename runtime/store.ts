@@ -137,10 +137,12 @@ export class ObjectStore {
   /**
    * Deletes. A pod that runs on a node first gets a deletionTimestamp; its kubelet deletes it with grace 0 when all ended.
    * A namespace gets one too and goes when it is empty.
-   * @throws MeshError NOT_FOUND | UNKNOWN_KIND
+   * @param uid only the object that has it
+   * @throws MeshError NOT_FOUND | UNKNOWN_KIND | CONFLICT
    */
-  delete(kind: string, namespace: string | undefined, name: string, graceSeconds?: number): void {
+  delete(kind: string, namespace: string | undefined, name: string, graceSeconds?: number, uid?: string): void {
     const old = this.get(kind, namespace, name)
+    if (uid !== undefined && uid !== old.metadata.uid) throw objectFailure('CONFLICT', { what: `${kind} ${name} is another object now` })
     const row = rowOf(old)
     const grace = graceSeconds ?? graceOf(old)
     const isOrderly = grace > 0 && (isRunningPod(old) || row.plural === 'namespaces')

@@ -7,7 +7,7 @@ import { errors as joseErrors, jwtVerify, SignJWT } from 'jose'
 import type { Clock } from '../kit/clock.ts'
 import { messageOf } from '../kit/error.ts'
 import type { MeshObject, Pod, TokenReviewStatus } from '../model/object.ts'
-import type { TokenRequest } from '../objects/client.ts'
+import type { TokenRequest } from '../objects/api.ts'
 import { objectFailure } from '../objects/errors.ts'
 
 /** Where the issuer looks objects up. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
 import type { MeshObject } from '../../model/object.ts'
-import type { ObjectClient } from '../../objects/client.ts'
+import type { ObjectApi } from '../../objects/api.ts'
 import { type ParsedDocument, parseFile } from '../../objects/document.ts'
 import { KINDS, type KindRow, kindOf } from '../../objects/kinds.ts'
 import { formatDocumentFault, listFiles } from '../../runtime/seed.ts'
@@ -88,7 +88,7 @@ async function deleteObjects(row: KindRow | undefined, name: string | undefined,
   print(`${row.kind.toLowerCase()}/${name} deleted`)
 }
 
-async function deleteOne(client: ObjectClient, object: MeshObject): Promise<void> {
+async function deleteOne(client: ObjectApi, object: MeshObject): Promise<void> {
   const row = kindOf(object.apiVersion, object.kind)
   if (row === undefined) return
   try {

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { pause, systemClock } from '../../kit/clock.ts'
 import { codeOf } from '../../kit/error.ts'
 import type { MeshObject } from '../../model/object.ts'
-import type { ObjectClient } from '../../objects/client.ts'
+import type { ObjectApi } from '../../objects/api.ts'
 import { objectFailure } from '../../objects/errors.ts'
 import { connectMesh } from '../connect.ts'
 import { countFrom, parseFormat, parseMeshName } from '../options.ts'
@@ -97,7 +97,7 @@ async function apply(name: string, flags: Flags): Promise<void> {
 }
 
 /** Before anything is changed. @throws MeshError NOT_FOUND | CONFLICT */
-async function checkEnrolment(client: ObjectClient, name: string, flags: Flags): Promise<void> {
+async function checkEnrolment(client: ObjectApi, name: string, flags: Flags): Promise<void> {
   const labels = (await client.get('namespaces', undefined, flags.namespace)).metadata.labels ?? {}
   const used = labels[USE_WAYPOINT]
   if (used !== undefined && used !== name && flags.overwrite !== true)
@@ -151,7 +151,7 @@ async function remove(names: readonly string[], flags: Flags): Promise<void> {
 }
 
 /** @returns whether all of them serve */
-async function waitFor(client: ObjectClient, namespace: string, names: readonly string[], seconds: number): Promise<boolean> {
+async function waitFor(client: ObjectApi, namespace: string, names: readonly string[], seconds: number): Promise<boolean> {
   const endMs = systemClock.monotonicMs() + seconds * 1000
   for (;;) {
     const found = await Promise.all(names.map((name) => find(client, namespace, name)))
@@ -161,11 +161,11 @@ async function waitFor(client: ObjectClient, namespace: string, names: readonly 
   }
 }
 
-async function all(client: ObjectClient, namespace: string | undefined): Promise<readonly MeshObject[]> {
+async function all(client: ObjectApi, namespace: string | undefined): Promise<readonly MeshObject[]> {
   return (await client.list('gateways', namespace)).items.filter(isWaypoint)
 }
 
-async function find(client: ObjectClient, namespace: string, name: string): Promise<MeshObject | undefined> {
+async function find(client: ObjectApi, namespace: string, name: string): Promise<MeshObject | undefined> {
   try {
     return await client.get('gateways', namespace, name)
   } catch (error) {
@@ -175,7 +175,7 @@ async function find(client: ObjectClient, namespace: string, name: string): Prom
 }
 
 /** @throws MeshError NOT_FOUND also when there is a Gateway that is no waypoint */
-async function getWaypoint(client: ObjectClient, namespace: string, name: string): Promise<MeshObject> {
+async function getWaypoint(client: ObjectApi, namespace: string, name: string): Promise<MeshObject> {
   const found = await find(client, namespace, name)
   if (found === undefined || !isWaypoint(found)) throw objectFailure('NOT_FOUND', { what: `there is no waypoint ${namespace}/${name}` })
   return found

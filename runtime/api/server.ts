@@ -6,7 +6,7 @@ import { codeOf, MeshError, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { objectFailure } from '../../objects/errors.ts'
 import { kindByPlural } from '../../objects/kinds.ts'
-import type { TokenRequest } from '../../objects/client.ts'
+import type { TokenRequest } from '../../objects/api.ts'
 import type { ObjectStore } from '../store.ts'
 import type { TokenIssuer } from '../tokens.ts'
 import { serveWatch } from './watch.ts'
@@ -92,7 +92,7 @@ export class ApiServer implements AsyncDisposable {
       case 'GET objects':
         return path.length === 2 ? this.#list(path, url.searchParams) : store.get(...target(path))
       case 'DELETE objects': {
-        store.delete(...target(path), graceOf(url.searchParams))
+        store.delete(...target(path), graceOf(url.searchParams), url.searchParams.get('uid') ?? undefined)
         return {}
       }
       case 'PATCH objects':

@@ -4,7 +4,7 @@ import { codeOf } from '../../../kit/error.ts'
 import type { Log } from '../../../kit/log.ts'
 import type { MeshObject, ObjectEvent, TokenReviewStatus } from '../../../model/object.ts'
 import { ObjectClient } from '../../../objects/client.ts'
-import { type Informer, informer } from '../../../objects/informer.ts'
+import type { Informer } from '../../../objects/api.ts'
 import { type ConfigSource, SOURCE_KINDS, type SourceKind } from '../source.ts'
 
 /** Reads `api.sock`; reconnects for ever. */
@@ -22,8 +22,7 @@ export class StoreSource implements ConfigSource {
   }
 
   start(signal: AbortSignal): Promise<void> {
-    this.#informer = informer({
-      client: this.#client,
+    this.#informer = this.#client.inform({
       kinds: SOURCE_KINDS,
       log: this.#log,
       clock: this.#clock,
