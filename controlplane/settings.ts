@@ -4,8 +4,55 @@ import { isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from 
 
 /** The table. */
 export const SETTINGS = {
-  apiSocket: { type: 'text', env: 'WEFT_API_SOCKET', flag: '--api-socket', default: undefined, help: 'socket of the object API' },
-  caDir: { type: 'text', env: 'WEFT_CA_DIR', flag: '--ca-dir', default: undefined, help: 'directory of root.pem and root-key.pem' },
+  source: {
+    type: 'text',
+    env: 'WEFT_SOURCE',
+    flag: '--source',
+    default: 'store',
+    help: 'where the objects are: store (the local runtime) or kubernetes',
+  },
+  apiSocket: {
+    type: 'text',
+    env: 'WEFT_API_SOCKET',
+    flag: '--api-socket',
+    default: '',
+    help: 'socket of the object API; required with --source store',
+  },
+  kubeconfig: {
+    type: 'text',
+    env: 'KUBECONFIG_PATH',
+    flag: '--kubeconfig',
+    default: '',
+    help: "kubeconfig file of the cluster; unset = the pod's own service account",
+  },
+  context: {
+    type: 'text',
+    env: 'WEFT_CONTEXT',
+    flag: '--context',
+    default: '',
+    help: 'context of the kubeconfig; unset = its current one',
+  },
+  podName: {
+    type: 'text',
+    env: 'POD_NAME',
+    flag: '--pod-name',
+    default: '',
+    help: 'name of this pod, by which replicas tell each other apart; required with --source kubernetes',
+  },
+  podNamespace: {
+    type: 'text',
+    env: 'POD_NAMESPACE',
+    flag: '--pod-namespace',
+    default: 'weft-system',
+    help: 'namespace of this pod, of the root Secret and of the Lease (--source kubernetes)',
+  },
+  caDir: {
+    type: 'text',
+    env: 'WEFT_CA_DIR',
+    flag: '--ca-dir',
+    default: '',
+    help: 'directory of root.pem and root-key.pem; required with --source store',
+  },
   rootCertFile: {
     type: 'text',
     env: 'WEFT_ROOT_CERT_FILE',
@@ -126,11 +173,28 @@ export function readSettings(args: readonly string[], env = process.env): Parsed
   const parsed = parseSettings(SETTINGS, args, env)
   if (!parsed.ok) return parsed
   const { tracingEndpoint, tracingProtocol, tracingSampling } = parsed.value
-  const errors: string[] = []
+  const errors = faultsOfSource(parsed.value)
   if (tracingEndpoint !== '' && !isCollectorUrl(tracingEndpoint)) errors.push('--tracing-endpoint is not http://host:port')
   if (!isOtlpProtocol(tracingProtocol)) errors.push('--tracing-protocol is neither grpc nor http')
   if (!isPercent(tracingSampling)) errors.push('--tracing-sampling is not a number from 0 to 100')
   return errors.length === 0 ? parsed : { ok: false, errors }
+}
+
+/** What a source needs besides. */
+function faultsOfSource({ source, apiSocket, caDir, podName, podNamespace, kubeconfig, context }: ControlplaneSettings): string[] {
+  const errors: string[] = []
+  const need = (value: string, flag: string): void => {
+    if (value === '') errors.push(`${flag} is required with --source ${source}`)
+  }
+  if (source === 'store') {
+    need(apiSocket, '--api-socket')
+    need(caDir, '--ca-dir')
+  } else if (source === 'kubernetes') {
+    need(podName, '--pod-name')
+    need(podNamespace, '--pod-namespace')
+    if (context !== '' && kubeconfig === '') errors.push('--context is of a kubeconfig: --kubeconfig is required with it')
+  } else errors.push('--source is neither store nor kubernetes')
+  return errors
 }
 
 /** What waypoints are told about spans; undefined = none are wanted. */

@@ -1,4 +1,4 @@
-// Settings of the control plane that must fit together: what it tells waypoints about spans.
+// Settings of the control plane that must fit together: its source, and what it tells waypoints about spans.
 import assert from 'node:assert/strict'
 import { readSettings, tracingOf } from '../../../controlplane/settings.ts'
 
@@ -23,6 +23,32 @@ describe('settings of the control plane', () => {
       const parsed = readSettings([...NEEDED, ...args], {})
       assert.ok(parsed.ok)
       assert.deepEqual(tracingOf(parsed.value), want)
+    })
+
+  const sources: { name: string; args: string[]; want: string[] }[] = [
+    { name: 'the local runtime is the default', args: NEEDED, want: [] },
+    { name: 'a pod of a cluster', args: ['--source', 'kubernetes', '--pod-name', 'controlplane-1'], want: [] },
+    { name: 'a kubeconfig', args: ['--source=kubernetes', '--pod-name=x', '--kubeconfig=/k', '--context=c'], want: [] },
+    {
+      name: 'the local runtime without its paths',
+      args: [],
+      want: ['--api-socket is required with --source store', '--ca-dir is required with --source store'],
+    },
+    {
+      name: 'a cluster without a name of ours',
+      args: ['--source', 'kubernetes', '--pod-namespace', '', '--context', 'c'],
+      want: [
+        '--pod-name is required with --source kubernetes',
+        '--pod-namespace is required with --source kubernetes',
+        '--context is of a kubeconfig: --kubeconfig is required with it',
+      ],
+    },
+    { name: 'another source', args: ['--source', 'etcd'], want: ['--source is neither store nor kubernetes'] },
+  ]
+  for (const { name, args, want } of sources)
+    it(`source: ${name}`, () => {
+      const parsed = readSettings(args, {})
+      assert.deepEqual(parsed.ok ? [] : parsed.errors, want)
     })
 
   it('say every fault at once', () => {
