@@ -21,6 +21,7 @@ import { ServingCertificate } from './ca/serving.ts'
 import { sign } from './ca/sign.ts'
 import { Deployer } from './deploy/deployer.ts'
 import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
+import { deploySettingsOf } from './deploy/settings.ts'
 import { controlplaneFailure } from './errors.ts'
 import { makeHttpServer } from './http.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
@@ -141,11 +142,10 @@ function makeDeployer(
   onFaults: () => void,
   { settings, source, log, clock }: ControlplaneOptions,
 ): Deployer {
-  const { waypointImage, waypointDiscovery, clusterDomain } = settings
   return new Deployer({
     source,
     writer: source,
-    settings: { image: waypointImage, discoveryAddress: waypointDiscovery, clusterDomain, tracing: tracingOf(settings) },
+    settings: deploySettingsOf(settings, tracingOf(settings)),
     rootsPem: () => authority.rootsPem,
     log: log.scope('deploy'),
     clock,

@@ -1,6 +1,7 @@
 // Settings of the control plane: one row each.
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
 import { isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from '../telemetry/trace-settings.ts'
+import { WAYPOINT_SETTINGS, waypointSettingFaults } from './deploy/settings.ts'
 
 /** The table. */
 export const SETTINGS = {
@@ -113,20 +114,7 @@ export const SETTINGS = {
     default: 'weft-system/ztunnel',
     help: 'NAMESPACE/ACCOUNT of node proxies, separated by commas',
   },
-  waypointImage: {
-    type: 'text',
-    env: 'WEFT_WAYPOINT_IMAGE',
-    flag: '--waypoint-image',
-    default: 'weft/waypoint',
-    help: 'image of the pods that are made for Gateways of a waypoint class',
-  },
-  waypointDiscovery: {
-    type: 'text',
-    env: 'WEFT_WAYPOINT_DISCOVERY',
-    flag: '--waypoint-discovery',
-    default: 'controlplane.weft-system.svc:15012',
-    help: 'host:port of xDS and certificates, as waypoint pods reach it',
-  },
+  ...WAYPOINT_SETTINGS,
   tracingEndpoint: {
     type: 'text',
     env: 'WEFT_TRACING_ENDPOINT',
@@ -173,7 +161,7 @@ export function readSettings(args: readonly string[], env = process.env): Parsed
   const parsed = parseSettings(SETTINGS, args, env)
   if (!parsed.ok) return parsed
   const { tracingEndpoint, tracingProtocol, tracingSampling } = parsed.value
-  const errors = faultsOfSource(parsed.value)
+  const errors = [...faultsOfSource(parsed.value), ...waypointSettingFaults(parsed.value)]
   if (tracingEndpoint !== '' && !isCollectorUrl(tracingEndpoint)) errors.push('--tracing-endpoint is not http://host:port')
   if (!isOtlpProtocol(tracingProtocol)) errors.push('--tracing-protocol is neither grpc nor http')
   if (!isPercent(tracingSampling)) errors.push('--tracing-sampling is not a number from 0 to 100')

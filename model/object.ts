@@ -11,6 +11,8 @@ export interface OwnerReference {
   readonly name: string
   readonly uid: string
   readonly controller?: boolean
+  /** Foreground deletion of the owner waits until the owned object is gone. */
+  readonly blockOwnerDeletion?: boolean
 }
 
 /** Metadata of a stored object. `namespace` is absent for cluster-scoped kinds; times are RFC 3339. */
@@ -123,13 +125,29 @@ export interface SecurityContext {
   readonly runAsUser?: number
   readonly runAsGroup?: number
   readonly privileged?: boolean
+  readonly runAsNonRoot?: boolean
   readonly allowPrivilegeEscalation?: boolean
   readonly readOnlyRootFilesystem?: boolean
+  readonly seccompProfile?: { readonly type: 'RuntimeDefault' | 'Unconfined' | 'Localhost' }
+}
+
+/** Quantities such as `100m` and `128Mi`, by resource. */
+export interface ResourceRequirements {
+  readonly requests?: StringMap
+  readonly limits?: StringMap
+}
+
+export interface TopologySpreadConstraint {
+  readonly maxSkew: number
+  readonly topologyKey: string
+  readonly whenUnsatisfiable: 'DoNotSchedule' | 'ScheduleAnyway'
+  readonly labelSelector?: LabelSelector
 }
 
 export interface Container {
   readonly name: string
   readonly image?: string
+  readonly imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never'
   readonly command?: readonly string[]
   readonly args?: readonly string[]
   readonly workingDir?: string
@@ -140,6 +158,7 @@ export interface Container {
   readonly readinessProbe?: Probe
   readonly livenessProbe?: Probe
   readonly startupProbe?: Probe
+  readonly resources?: ResourceRequirements
   readonly securityContext?: SecurityContext
 }
 
@@ -187,6 +206,11 @@ export interface PodSpec {
   readonly terminationGracePeriodSeconds?: number
   readonly hostname?: string
   readonly subdomain?: string
+  /** False = no variables about the namespace's services. */
+  readonly enableServiceLinks?: boolean
+  readonly priorityClassName?: string
+  readonly imagePullSecrets?: readonly { readonly name: string }[]
+  readonly topologySpreadConstraints?: readonly TopologySpreadConstraint[]
   readonly securityContext?: { readonly runAsUser?: number; readonly runAsGroup?: number }
   readonly initContainers?: readonly Container[]
   readonly containers: readonly Container[]

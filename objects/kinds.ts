@@ -35,6 +35,7 @@ export const KINDS: readonly KindRow[] = [
   row('Service', 'services', ['v1'], true, ['svc']),
   row('EndpointSlice', 'endpointslices', ['discovery.k8s.io/v1'], true, []),
   row('Deployment', 'deployments', ['apps/v1'], true, ['deploy']),
+  row('PodDisruptionBudget', 'poddisruptionbudgets', ['policy/v1'], true, ['pdb']),
   row('Pod', 'pods', ['v1'], true, ['po']),
   row('Event', 'events', ['v1'], true, ['ev']),
 ]

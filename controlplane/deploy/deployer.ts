@@ -8,7 +8,7 @@ import type { ObjectEvent } from '../../model/object.ts'
 import type { ConfigSource, ObjectWriter } from '../source/source.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
 import { isWaypoint } from '../waypoint-class.ts'
-import type { DeploySettings } from './manifests.ts'
+import type { DeploySettings } from './pod.ts'
 import { DEPLOYED_ONLY, DeployedObjects, planFor, planRoots, type Step } from './reconcile.ts'
 
 const COALESCE_MS = 20

@@ -6,16 +6,18 @@ import type { Gateway } from '../../model/gateway-api.ts'
 import type { Deployment, DeploymentSpec, MeshObject } from '../../model/object.ts'
 import type { ConfigSource } from '../source/source.ts'
 import { isOwnedBy, isWaypoint } from '../waypoint-class.ts'
-import { type DeploySettings, faultOfName, manifestsFor, rootConfigMap } from './manifests.ts'
+import { faultsOf, manifestsFor, rootConfigMap } from './manifests.ts'
+import type { DeploySettings } from './pod.ts'
+import { contains } from './same.ts'
 
 /** Kinds that are made for a waypoint. */
-export const DEPLOYED_KINDS = ['serviceaccounts', 'services', 'deployments', 'configmaps'] as const
+export const DEPLOYED_KINDS = ['serviceaccounts', 'services', 'deployments', 'poddisruptionbudgets', 'configmaps'] as const
 
 /** One of DEPLOYED_KINDS. */
 export type DeployedKind = (typeof DEPLOYED_KINDS)[number]
 
 /** Kinds of objects that only matter here: translation does not read them. */
-export const DEPLOYED_ONLY: ReadonlySet<string> = new Set(['Deployment', 'ConfigMap'])
+export const DEPLOYED_ONLY: ReadonlySet<string> = new Set(['Deployment', 'ConfigMap', 'PodDisruptionBudget'])
 
 /** One change; `replace` holds the version that it is based on. */
 export type Step =
@@ -36,6 +38,7 @@ const PLURALS: Readonly<Record<string, DeployedKind>> = {
   ServiceAccount: 'serviceaccounts',
   Service: 'services',
   Deployment: 'deployments',
+  PodDisruptionBudget: 'poddisruptionbudgets',
   ConfigMap: 'configmaps',
 }
 
@@ -75,8 +78,8 @@ export class DeployedObjects {
 export function planFor(gateway: Gateway, objects: DeployedObjects, settings: DeploySettings): Plan {
   if (gateway.metadata.deletionTimestamp !== undefined) return { steps: [], faults: [] } // its objects go with it
   if (!isWaypoint(gateway)) return { steps: objects.removalsFor(gateway), faults: [] } // it was one before
-  const nameFault = faultOfName(gateway)
-  if (nameFault !== undefined) return { steps: [], faults: [nameFault] }
+  const ownFaults = faultsOf(gateway)
+  if (ownFaults.length > 0) return { steps: [], faults: ownFaults }
   const wanted = manifestsFor(gateway, settings)
   const faults = wanted.flatMap((object) => {
     const found = findIn(objects, object)
@@ -122,15 +125,6 @@ function withMark(object: MeshObject): MeshObject {
 function basedOn(object: MeshObject, old: MeshObject): MeshObject {
   const { resourceVersion } = old.metadata
   return resourceVersion === undefined ? object : { ...object, metadata: { ...object.metadata, resourceVersion } }
-}
-
-/** Whether everything that is wanted is there; what the API or others added does not count. */
-function contains(have: unknown, want: unknown): boolean {
-  if (want === undefined) return true
-  if (Array.isArray(want)) return Array.isArray(have) && have.length === want.length && want.every((one, i) => contains(have[i], one))
-  if (typeof want !== 'object' || want === null) return have === want
-  if (typeof have !== 'object' || have === null) return false
-  return Object.entries(want).every(([key, value]) => contains((have as Readonly<Record<string, unknown>>)[key], value))
 }
 
 function findIn(objects: DeployedObjects, wanted: MeshObject): MeshObject | undefined {

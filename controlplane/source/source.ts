@@ -21,6 +21,7 @@ export const SOURCE_KINDS = [
   'serviceaccounts',
   'deployments',
   'configmaps',
+  'poddisruptionbudgets',
 ] as const
 
 /** One of SOURCE_KINDS. */

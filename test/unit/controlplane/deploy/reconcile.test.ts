@@ -1,7 +1,8 @@
 // A Gateway's objects: what they say, which changes are made, and that nobody else's object is ever touched.
 import assert from 'node:assert/strict'
 import { Deployer } from '../../../../controlplane/deploy/deployer.ts'
-import { type DeploySettings, manifestsFor } from '../../../../controlplane/deploy/manifests.ts'
+import { manifestsFor } from '../../../../controlplane/deploy/manifests.ts'
+import type { DeploySettings } from '../../../../controlplane/deploy/pod.ts'
 import { DeployedObjects, planFor, planRoots } from '../../../../controlplane/deploy/reconcile.ts'
 import type { Gateway } from '../../../../model/gateway-api.ts'
 import type { Deployment, MeshObject, Service } from '../../../../model/object.ts'
@@ -13,6 +14,14 @@ import { keptLog } from '../../../support/xds-pair.ts'
 
 const SETTINGS: DeploySettings = {
   image: 'weft/waypoint',
+  command: [],
+  pullPolicy: undefined,
+  pullSecrets: [],
+  resources: { requests: { cpu: '100m', memory: '1024Mi' } },
+  priorityClass: '',
+  trustDomain: 'cluster.local',
+  clusterId: 'Kubernetes',
+  network: '',
   discoveryAddress: '172.30.0.2:15012',
   clusterDomain: 'cluster.local',
   tracing: undefined,
@@ -44,20 +53,28 @@ describe('manifestsFor', () => {
     const objects = manifestsFor(gateway(), SETTINGS)
     assert.deepEqual(
       objects.map(({ kind }) => kind),
-      ['ServiceAccount', 'Service', 'Deployment'],
+      ['ServiceAccount', 'Service', 'Deployment', 'PodDisruptionBudget'],
     )
     for (const object of objects) {
       assert.equal(validate(JSON.parse(JSON.stringify(object))).is, 'valid', object.kind)
       const { name, namespace, ownerReferences, labels } = object.metadata
       assert.deepEqual([name, namespace], ['way', 'shop'])
       assert.deepEqual(ownerReferences, [
-        { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', name: 'way', uid: 'uid-of-way', controller: true },
+        {
+          apiVersion: 'gateway.networking.k8s.io/v1',
+          kind: 'Gateway',
+          name: 'way',
+          uid: 'uid-of-way',
+          controller: true,
+          blockOwnerDeletion: true,
+        },
       ])
       assert.deepEqual(labels, {
         'app.kubernetes.io/managed-by': 'weft',
         'gateway.networking.k8s.io/gateway-name': 'way',
         'gateway.networking.k8s.io/gateway-class-name': 'istio-waypoint',
         'istio.io/dataplane-mode': 'none',
+        'sidecar.istio.io/inject': 'false',
       })
     }
   })
@@ -76,7 +93,7 @@ describe('manifestsFor', () => {
       container?.args?.join(' '),
       '--gateway shop/way --xds-address 172.30.0.2:15012 --ca-address 172.30.0.2:15012 --root-cert /var/run/secrets/weft/root-cert.pem ' +
         '--token /var/run/secrets/weft/token --pod-name $(POD_NAME) --pod-namespace $(POD_NAMESPACE) --service-account way ' +
-        '--instance-ip $(POD_IP) --node $(NODE_NAME) --cluster-domain cluster.local',
+        '--instance-ip $(POD_IP) --node $(NODE_NAME) --cluster-domain cluster.local --trust-domain cluster.local --cluster-id Kubernetes',
     )
     assert.deepEqual(container?.readinessProbe?.httpGet, { path: '/healthz/ready', port: 15_021 })
     assert.deepEqual(container?.securityContext?.capabilities, { drop: ['ALL'] })
@@ -108,10 +125,56 @@ describe('manifestsFor', () => {
   })
 })
 
+describe('the pod of a waypoint', () => {
+  it('is made as the settings say', () => {
+    const settings: DeploySettings = {
+      ...SETTINGS,
+      command: ['node', 'waypoint/main.js'],
+      pullPolicy: 'Never',
+      pullSecrets: ['registry'],
+      priorityClass: 'weft',
+      network: 'east',
+    }
+    const pod = (manifestsFor(gateway(), settings)[2] as Deployment).spec?.template.spec
+    const [container] = pod?.containers ?? []
+    assert.deepEqual([container?.command, container?.imagePullPolicy], [['node', 'waypoint/main.js'], 'Never'])
+    assert.deepEqual(pod?.imagePullSecrets, [{ name: 'registry' }])
+    assert.equal(pod?.priorityClassName, 'weft')
+    assert.deepEqual(container?.args?.slice(-2), ['--network', 'east'])
+  })
+
+  it('runs as nobody, may write nowhere, and reads no variables of services', () => {
+    const pod = (manifestsFor(gateway(), SETTINGS)[2] as Deployment).spec?.template.spec
+    assert.equal(pod?.enableServiceLinks, false)
+    const { runAsNonRoot, readOnlyRootFilesystem, allowPrivilegeEscalation, seccompProfile } = pod?.containers[0]?.securityContext ?? {}
+    assert.deepEqual(
+      { runAsNonRoot, readOnlyRootFilesystem, allowPrivilegeEscalation, seccompProfile },
+      {
+        runAsNonRoot: true,
+        readOnlyRootFilesystem: true,
+        allowPrivilegeEscalation: false,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+    )
+  })
+})
+
 describe('planFor', () => {
+  it('makes nothing of parameters that it does not know, and says so', () => {
+    const infrastructure = { parametersRef: { group: '', kind: 'ConfigMap', name: 'more' } }
+    const { steps, faults } = planFor(gateway('way', { infrastructure }), new DeployedObjects(new FakeSource()), SETTINGS)
+    assert.deepEqual(steps, [])
+    assert.match(faults.join(), /parametersRef is not supported/)
+  })
+
   it('makes what is missing, and nothing when all is there', () => {
     const source = new FakeSource()
-    assert.deepEqual(stepsOf(gateway(), source), ['create ServiceAccount', 'create Service', 'create Deployment'])
+    assert.deepEqual(stepsOf(gateway(), source), [
+      'create ServiceAccount',
+      'create Service',
+      'create Deployment',
+      'create PodDisruptionBudget',
+    ])
     assert.deepEqual(stepsOf(gateway(), placed()), [])
   })
 
@@ -149,6 +212,7 @@ describe('planFor', () => {
     source.apply({ ...owned, apiVersion: 'v1', kind: 'Service', metadata } as MeshObject)
     assert.deepEqual(stepsOf(gateway('way', { gatewayClassName: 'nginx' }), source).sort(), [
       'remove Deployment',
+      'remove PodDisruptionBudget',
       'remove Service',
       'remove ServiceAccount',
     ])
