@@ -34,6 +34,7 @@ const TARGETS = {
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
   'build:bpf': (args) => node('bpf/build.ts', args),
+  'build:cni': (args) => node('cni/plugin/build.ts', args),
   'build:proto': (args) => node('proto/build.ts', args),
   ...Object.fromEntries(Object.keys(TIERS).map((name) => [`test:${name}`, (args) => tiers([name], args)])),
 }

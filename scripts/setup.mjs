@@ -35,6 +35,7 @@ const TEST_PACKAGES = [
 ]
 const CI_PACKAGES = [
   { name: 'clang', isThere: () => hasProgram('clang') },
+  { name: 'lld', isThere: () => hasProgram('ld.lld') },
   { name: 'libbpf-dev', isThere: () => existsSync('/usr/include/bpf/bpf_helpers.h') },
   { name: 'linux-libc-dev', isThere: () => existsSync('/usr/include/linux/bpf.h') },
 ]
