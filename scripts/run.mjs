@@ -31,6 +31,7 @@ const TARGETS = {
     const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
     return node('bench/http.ts', args, { ...setUpPeers(['ENVOY']), PATH: path })
   },
+  'bench:scale': (args) => node('bench/scale.ts', args),
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
   'build:bpf': (args) => node('bpf/build.ts', args),
