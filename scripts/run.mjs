@@ -32,6 +32,11 @@ const TARGETS = {
     return node('bench/http.ts', args, { ...setUpPeers(['ENVOY']), PATH: path })
   },
   'bench:scale': (args) => node('bench/scale.ts', args),
+  cluster: (args) => {
+    setUpMachine('a Kubernetes cluster', '`./weft up` starts a mesh on one machine without one.')
+    setUpTools('kubernetes')
+    return node('test/kubernetes/cluster/main.ts', args, args[0] === 'up' ? setUpPeers(['GO']) : {})
+  },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
   'build:bpf': (args) => node('bpf/build.ts', args),

@@ -45,17 +45,33 @@ const BENCH_HTTP_PACKAGES = [
   { name: 'nginx-light', isThere: () => hasProgram('nginx') },
   { name: 'wrk', isThere: () => hasProgram('wrk') },
 ]
+/** For compiling runc and running kube-proxy on the test cluster. */
+const KUBERNETES_PACKAGES = [
+  ...TEST_PACKAGES,
+  { name: 'gcc', isThere: () => hasProgram('gcc') },
+  { name: 'libc6-dev', isThere: () => existsSync('/usr/include/stdio.h') },
+  { name: 'pkg-config', isThere: () => hasProgram('pkg-config') },
+  { name: 'libseccomp-dev', isThere: () => existsSync('/usr/include/seccomp.h') },
+  { name: 'nftables', isThere: () => hasProgram('nft') },
+]
 /** Servers that stand behind a waypoint. */
 const INTEROP_PACKAGES = [...TEST_PACKAGES, ...BENCH_HTTP_PACKAGES.filter((row) => row.name !== 'wrk')]
 
 /**
  * Installs what tests or benchmarks use besides the machine's own part; call it after setUpMachine.
- * @param {'test' | 'interop' | 'bench' | 'bench:http'} purpose
+ * @param {'test' | 'interop' | 'kubernetes' | 'bench' | 'bench:http'} purpose
  * @throws SetupError
  */
 export function setUpTools(purpose) {
   const ofTests = process.env.CI === 'true' ? [...TEST_PACKAGES, ...CI_PACKAGES] : TEST_PACKAGES
-  const rows = { test: ofTests, interop: INTEROP_PACKAGES, bench: BENCH_PACKAGES, 'bench:http': BENCH_HTTP_PACKAGES }[purpose]
+  const tables = {
+    test: ofTests,
+    interop: INTEROP_PACKAGES,
+    kubernetes: KUBERNETES_PACKAGES,
+    bench: BENCH_PACKAGES,
+    'bench:http': BENCH_HTTP_PACKAGES,
+  }
+  const rows = tables[purpose]
   const missing = rows.filter((row) => !row.isThere()).map((row) => row.name)
   if (missing.length > 0) installPackages(missing)
 }

@@ -18,7 +18,7 @@ export const TIERS = {
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
   conformance: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: false, peers: ['GO'] },
   interop: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true, peers: ['GO', 'ENVOY'] },
-  kubernetes: { needsRoot: true, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
+  kubernetes: { needsRoot: true, timeoutS: 900, deadlineS: 3600, mayBeEmpty: true, peers: ['GO'] },
 }
 
 const NONE = { passed: 0, failed: 0, skipped: 0, notes: [] }
@@ -66,7 +66,7 @@ async function runOnce(name, args) {
   }
   if (tier.needsRoot) {
     setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
-    setUpTools(name === 'interop' ? 'interop' : 'test')
+    setUpTools(name === 'interop' || name === 'kubernetes' ? name : 'test')
   }
   const scratch = mkdtempSync(join(tmpdir(), 'weft-test-'))
   try {
