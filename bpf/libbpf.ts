@@ -30,6 +30,7 @@ export interface Libbpf {
   lookupBatch(map: number, from: Buffer | null, to: Buffer, keys: Buffer, values: Buffer, count: number[], options: null): number
   cpus(): number
   probeHelper(programType: number, helper: number, options: null): number
+  probeProgramType(programType: number, options: null): number
   tcHookCreate(hook: Buffer): number
   tcHookDestroy(hook: Buffer): number
   tcAttach(hook: Buffer, options: Buffer): number
@@ -71,6 +72,7 @@ export function libbpf(): Libbpf {
     ),
     cpus: lib.func('int libbpf_num_possible_cpus()'),
     probeHelper: lib.func('int libbpf_probe_bpf_helper(int type, int helper, void *options)'),
+    probeProgramType: lib.func('int libbpf_probe_bpf_prog_type(int type, const void *options)'),
     tcHookCreate: lib.func('int bpf_tc_hook_create(void *hook)'),
     tcHookDestroy: lib.func('int bpf_tc_hook_destroy(void *hook)'),
     tcAttach: lib.func('int bpf_tc_attach(void *hook, _Inout_ void *options)'),

@@ -1,11 +1,12 @@
 // ztunnel's view of the node's kernel state: pinned maps only. Exempts its own sockets and registers listeners that the
 // kernel cannot register by itself.
+import { existsSync } from 'node:fs'
 import { AF_INET, AF_INET6 } from '../linux/sockaddr.ts'
 import { socketCookie } from '../linux/socket.ts'
 import { bpfFailure } from './errors.ts'
 import { openMap } from './map.ts'
 import type { MapOf } from './map.ts'
-import { PROTOCOLS, PROXY_PORTS, SLOTS } from './spec.ts'
+import { pins, PROTOCOLS, PROXY_PORTS, SLOTS } from './spec.ts'
 
 /** A listener to register; the fd must be bound (UDP) or listening (TCP). */
 export interface RegisteredListener {
@@ -29,6 +30,11 @@ export interface SocketRegistry extends Disposable {
    * anew; twice is fine. (Otherwise listen() itself registers.) @throws MeshError MAP_FULL (no slot left), MAP_FAILED
    */
   registerTcp(listener: RegisteredListener & { readonly port: number }): void
+}
+
+/** Whether a node's agent has made maps in this directory: it has none where it redirects by nftables. */
+export function hasSocketRegistry(bpffsDir: string): boolean {
+  return existsSync(pins.map(bpffsDir, 'exempt_sk'))
 }
 
 /**

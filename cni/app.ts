@@ -12,10 +12,11 @@ import { ZdsServer } from '../zds/server.ts'
 import { Agent } from './agent.ts'
 import { cniFailure } from './errors.ts'
 import { AgentMetrics } from './metrics.ts'
-import { AgentDatapath } from './node-datapath.ts'
 import { placeOf } from './place.ts'
 import { PodFiles } from './pods.ts'
 import { Publisher } from './publish.ts'
+import { openRedirect } from './redirect/open.ts'
+import type { Redirect, RedirectChoice } from './redirect/redirect.ts'
 import { reconcile } from './repair.ts'
 import type { PluginRequest } from './request.ts'
 import { type Door, serveMonitoring, servePlugin } from './server.ts'
@@ -37,7 +38,8 @@ export class AgentApp {
   readonly #metrics = new AgentMetrics()
   readonly #stop = new AbortController()
   readonly #client: ObjectApi
-  readonly #datapath: AgentDatapath
+  readonly #datapath: Redirect
+  readonly #redirect: RedirectChoice
   readonly #ztunnels: Ztunnels
   readonly #agent: Agent
   readonly #doors: Door[] = []
@@ -54,12 +56,10 @@ export class AgentApp {
     this.#clock = clock
     this.#ports = settings.isDnsRequired ? [15_001, 15_006, 15_008, 15_053] : [15_001, 15_006, 15_008]
     this.#client = openObjects({ source: 'store', socketPath: settings.apiSocket })
-    this.#datapath = new AgentDatapath({
-      bpffsDir: settings.bpffsDir,
-      cgroupPath: settings.nodeCgroup,
-      capturesDns: settings.isDnsRequired,
-      log: log.scope('bpf'),
-    })
+    const files = new PodFiles(settings.stateDir, log)
+    const { redirect, choice } = openRedirect({ settings, places: () => files.load().map(({ place }) => place), log, clock })
+    this.#datapath = redirect
+    this.#redirect = choice
     this.#ztunnels = this.#makeZtunnels(this.#datapath)
     const publisher = new Publisher({
       client: this.#client,
@@ -80,7 +80,7 @@ export class AgentApp {
     this.#agent = new Agent({
       node: settings.node,
       steps,
-      files: new PodFiles(settings.stateDir, log),
+      files,
       ztunnels: this.#ztunnels,
       publisher,
       objects: { pod: (namespace, name) => this.#pod(namespace, name), namespace: (name) => this.#namespace(name) },
@@ -124,7 +124,7 @@ export class AgentApp {
     this.#datapath[Symbol.dispose]()
   }
 
-  #makeZtunnels(datapath: AgentDatapath): Ztunnels {
+  #makeZtunnels(datapath: Redirect): Ztunnels {
     const { ztunnelCgroup } = this.#settings
     return new Ztunnels({
       datapath,
@@ -277,13 +277,14 @@ export class AgentApp {
   }
 
   #dump(): unknown {
-    return [...this.#agent.runners().values()].map(({ place, enrolment, failure }) => ({
+    const pods = [...this.#agent.runners().values()].map(({ place, enrolment, failure }) => ({
       ...place,
       netnsInode: String(place.netnsInode),
       cookie: String(place.cookie),
       ...enrolment,
       ...(failure === undefined ? {} : { failure: messageOf(failure), code: codeOf(failure) }),
     }))
+    return { redirect: this.#redirect, pods }
   }
 }
 

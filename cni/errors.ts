@@ -29,6 +29,13 @@ export const CNI_ERRORS = {
   ENROL_TIMEOUT: { source: 'internal', retry: 'yes', message: 'the pod was not enrolled in time', status: 504 },
   ENROL_FAILED: { source: 'internal', retry: 'yes', message: 'the pod cannot be enrolled', status: 503 },
   BAD_REQUEST: { source: 'downstream', retry: 'no', message: 'the request cannot be read', status: 400 },
+  ADDRESS_UNKNOWN: {
+    source: 'downstream',
+    retry: 'yes',
+    message: 'the pod has no address yet',
+    hint: 'the plugins before weft-cni in the conf list must say the address in their result; maybe the address range is used up',
+    status: 503,
+  },
   BUSY: { source: 'internal', retry: 'yes', message: 'too many requests at once', status: 503 },
   TOO_MANY_PODS: { source: 'internal', retry: 'no', message: 'the agent keeps no more pods', status: 507 },
   STATE_UNREADABLE: {
@@ -37,6 +44,19 @@ export const CNI_ERRORS = {
     message: "a file of the agent's state cannot be read",
     hint: 'it was set aside as *.bad',
   },
+  NFT_MISSING: {
+    source: 'internal',
+    retry: 'no',
+    message: 'the program nft is not there',
+    hint: 'install the package nftables, or use --redirect=ebpf',
+  },
+  NFT_REFUSED: {
+    source: 'internal',
+    retry: 'yes',
+    message: 'the kernel refused nftables rules',
+    hint: 'the kernel needs nf_tables with NAT (inet family)',
+  },
+  NFT_FAILED: { source: 'internal', retry: 'yes', message: 'nft was too slow or said too much' },
   SETTINGS_INVALID: { source: 'internal', retry: 'no', message: 'settings are not valid' },
 } as const satisfies Record<string, ErrorRow>
 

@@ -1,8 +1,8 @@
 // Metrics of the node agent. Names of Istio's agent where it has them (istio/istio:cni/pkg/nodeagent/metrics.go).
 import { Counter, Gauge, Registry } from 'prom-client'
-import type { NodeDatapath } from '../bpf/datapath.ts'
 import type { Stage } from './machine.ts'
 import { STAGES } from './machine.ts'
+import type { Redirect } from './redirect/redirect.ts'
 
 /** Our own, name -> help. */
 export const AGENT_METRICS = {
@@ -26,7 +26,7 @@ type Name = keyof typeof HELP
 
 /** What is read when the metrics are scraped. */
 export interface MetricsSource {
-  readonly datapath: Pick<NodeDatapath, 'stats' | 'drops'>
+  readonly datapath: Pick<Redirect, 'stats' | 'drops'>
   /** Stage and name of each pod, by cookie. */
   pods(): Iterable<{ readonly stage: Stage; readonly namespace: string; readonly name: string; readonly cookie: bigint }>
   isZtunnelConnected(): boolean

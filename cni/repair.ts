@@ -2,7 +2,7 @@
 // or removes what belongs to nobody. Calls run in the node's network namespace.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CapturedPod, NodeDatapath, PodState } from '../bpf/datapath.ts'
+import type { CapturedPod, PodState } from '../bpf/datapath.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { netnsCookie, openNetns } from '../linux/netns.ts'
@@ -10,6 +10,7 @@ import type { PodRunner } from './enroll.ts'
 import type { EnrolEvent, Enrolment } from './machine.ts'
 import type { AgentMetrics, DriftKind } from './metrics.ts'
 import { isGone, openPodNetns, type PodPlace } from './pods.ts'
+import type { Redirect } from './redirect/redirect.ts'
 
 /** What is wrong with a pod, and the event that repairs it. */
 export interface Drift {
@@ -19,7 +20,7 @@ export interface Drift {
 
 /** What reconcile works on. */
 export interface RepairOptions {
-  readonly datapath: Pick<NodeDatapath, 'inspect' | 'pods' | 'forget' | 'isCgroupAttached'>
+  readonly datapath: Pick<Redirect, 'inspect' | 'pods' | 'forget' | 'isCgroupAttached'>
   /** Attaches the programs of the node's cgroup again. @throws when the kernel refuses */
   reattach(): void
   readonly runners: () => ReadonlyMap<string, PodRunner>

@@ -1,6 +1,7 @@
 // Settings of the node agent. Paths that are left empty follow from the mesh's directory and the node's name.
 import { join } from 'node:path'
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
+import { isRedirectWish } from './redirect/redirect.ts'
 
 /** The table; parser, help, docs and dump come from it. */
 export const SETTINGS = {
@@ -21,6 +22,13 @@ export const SETTINGS = {
     type: 'text',
     default: '',
     help: 'cgroup whose connects to pods are probes; unset = NODE CGROUP/kubelet',
+  },
+  redirect: {
+    env: 'WEFT_REDIRECT',
+    flag: '--redirect',
+    type: 'text',
+    default: 'ebpf',
+    help: 'how connections are led to ztunnel: ebpf, nftables, or auto = ebpf where the kernel can',
   },
   bpffsDir: { env: 'WEFT_BPFFS_DIR', flag: '--bpffs-dir', type: 'text', default: '', help: "the node's pins; unset = MESH/bpf/NODE" },
   zdsPath: { env: 'INPOD_UDS', flag: '--zds', type: 'text', default: '', help: 'socket for ztunnel; unset = MESH/nodes/NODE/zds.sock' },
@@ -97,6 +105,8 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     errors.push(`${SETTINGS.node.flag}: ${JSON.stringify(value.node)} is not a node name`)
   if (!value.nodeCgroup.startsWith('/')) errors.push(`${SETTINGS.nodeCgroup.flag}: an absolute path is needed`)
   if (value.monitoringPort > 65_535) errors.push(`${SETTINGS.monitoringPort.flag}: ${value.monitoringPort} is not a port`)
+  if (!isRedirectWish(value.redirect))
+    errors.push(`${SETTINGS.redirect.flag}: ${JSON.stringify(value.redirect)} is none of ebpf, nftables, auto`)
   if (value.reconcileMs < 100) errors.push(`${SETTINGS.reconcileMs.flag}: at least 100ms`)
   if (errors.length > 0) return { ok: false, errors }
   const nodeDir = join(value.meshDir, 'nodes', value.node)

@@ -1,18 +1,19 @@
 // The effect of each stage of enrolment: what is done to the kernel, to ztunnel and to the pod's object. Each may be
 // repeated, and each fails by throwing. The order is machine.ts's.
-import type { CapturedPod, NodeDatapath } from '../bpf/datapath.ts'
+import type { CapturedPod } from '../bpf/datapath.ts'
 import { type Clock, pause } from '../kit/clock.ts'
 import { countCarried, countWaiting, socketInodes, socketsIn } from './connections.ts'
 import { cniFailure } from './errors.ts'
 import type { Enrolment } from './machine.ts'
 import { openPodNetns, type PodPlace } from './pods.ts'
 import type { Publisher } from './publish.ts'
+import type { Redirect } from './redirect/redirect.ts'
 import type { Ztunnels } from './ztunnels.ts'
 
-/** The part of NodeDatapath that enrolment needs; a fake in unit tests. */
+/** The part of Redirect that enrolment needs; a fake in unit tests. */
 export type EnrolmentDatapath = Pick<
-  NodeDatapath,
-  'steerInbound' | 'unsteerInbound' | 'captureOutbound' | 'releaseOutbound' | 'guardOn' | 'guardOff' | 'forget' | 'inspect'
+  Redirect,
+  'steerInbound' | 'unsteerInbound' | 'captureOutbound' | 'releaseOutbound' | 'guardOn' | 'guardOff' | 'leave' | 'forget' | 'inspect'
 >
 
 /** What the effects work on. */
@@ -81,7 +82,8 @@ export class Steps {
       case 'parting':
         return this.#awaitParted(place, signal)
       case 'retracting':
-        return ztunnels.remove(place.uid)
+        await ztunnels.remove(place.uid)
+        return this.#on(place, (pod) => datapath.leave(pod))
       case 'stuck':
         publisher.tell(place, 'Warning', 'ReleaseFailed', context.failure)
         return pause(clock, context.backoffMs(), signal)

@@ -2,7 +2,6 @@
 // New pods go to the newest connection, removals to all (a rollout has two); each new connection gets a snapshot.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { NodeDatapath } from '../bpf/datapath.ts'
 import { type Clock, pause } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
@@ -10,6 +9,7 @@ import { cgroupId, cgroupOfPid } from '../linux/cgroup.ts'
 import type { ZdsConnection } from '../zds/server.ts'
 import { cniFailure } from './errors.ts'
 import { isGone, openPodNetns, type PodPlace } from './pods.ts'
+import type { Redirect } from './redirect/redirect.ts'
 
 /** The part of ZdsConnection that is used here. */
 export type ZtunnelConnection = Pick<ZdsConnection, 'id' | 'peer' | 'closed' | 'send' | 'close'>
@@ -39,7 +39,7 @@ export const CGROUPS: CgroupView = {
 
 /** What the constructor takes. */
 export interface ZtunnelsOptions {
-  readonly datapath: Pick<NodeDatapath, 'addProxyCgroup' | 'removeProxyCgroup'>
+  readonly datapath: Pick<Redirect, 'addProxyCgroup' | 'removeProxyCgroup'>
   readonly cgroups: CgroupView
   /** The group in which the node's ztunnel runs. */
   readonly ztunnelCgroup: string

@@ -30,7 +30,7 @@ export interface ConnectOptions {
   readonly from?: Endpoint
   /** `from` need not be a local address (needs CAP_NET_ADMIN). */
   readonly transparent?: boolean
-  /** SO_MARK, for routing only: it exempts nothing. */
+  /** SO_MARK, for routing and rules of nftables: in bpf/ it exempts nothing. */
   readonly mark?: number
   /** Called with the fd after all options and before connect(); what it throws is passed on. */
   readonly prepare?: (fd: number) => void

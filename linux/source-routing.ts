@@ -6,6 +6,9 @@ import { check, library, linuxFailure } from './ffi.ts'
 import { inNetns } from './netns.ts'
 import { AF_INET, AF_INET6 } from './sockaddr.ts'
 
+/** SO_MARK of the proxy's other connections (Istio's value): rules of nftables let them pass. It exempts nothing in bpf/. */
+export const PROXY_MARK = 0x539
+
 /** SO_MARK of connections whose source is kept (Istio's value); it routes, and exempts nothing. */
 export const SOURCE_MARK = 0x111
 
@@ -21,16 +24,21 @@ export function keepSourceRouting(netnsFd: number): void {
     // The RST of a closed port answers no socket: it must carry the SYN's mark to find the way back.
     for (const family of ['ipv4', 'ipv6']) writeFileSync(`/proc/sys/net/${family}/fwmark_reflect`, '1')
     writeFileSync('/proc/sys/net/ipv4/tcp_fwmark_accept', '1') // /proc/sys/net shows the calling thread's namespace
-    const { socket } = libc()
-    const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), 'socket')
-    try {
-      for (const family of [AF_INET, AF_INET6]) {
-        request(fd, RTM_NEWRULE, ruleMessage(family))
-        request(fd, RTM_NEWROUTE, routeMessage(family))
-      }
-    } finally {
-      closeSync(fd)
-    }
+    askBoth(RTM_NEWRULE, REQUEST_ACK_EXCL_CREATE, ruleMessage)
+    askBoth(RTM_NEWROUTE, REQUEST_ACK_EXCL_CREATE, routeMessage)
+  })
+}
+
+/** Undoes keepSourceRouting; what is not there is fine. @throws MeshError SYSCALL_FAILED, RTNETLINK_REFUSED with `errno` */
+export function removeSourceRouting(netnsFd: number): void {
+  inNetns(netnsFd, () => {
+    for (const [type, message] of [
+      [RTM_DELRULE, ruleMessage],
+      [RTM_DELROUTE, routeMessage],
+    ] as const)
+      askBoth(type, REQUEST_ACK, message)
+    for (const family of ['ipv4', 'ipv6']) writeFileSync(`/proc/sys/net/${family}/fwmark_reflect`, '0')
+    writeFileSync('/proc/sys/net/ipv4/tcp_fwmark_accept', '0')
   })
 }
 
@@ -49,8 +57,11 @@ const NETLINK_ROUTE = 0
 const NLMSG_ERROR = 2
 const NLMSG_HEADER_BYTES = 16
 const RTM_NEWROUTE = 24
+const RTM_DELROUTE = 25
 const RTM_NEWRULE = 32
-const REQUEST_ACK_EXCL_CREATE = 0x1 | 0x4 | 0x200 | 0x400
+const RTM_DELRULE = 33
+const REQUEST_ACK = 0x1 | 0x4
+const REQUEST_ACK_EXCL_CREATE = REQUEST_ACK | 0x200 | 0x400
 const RTN_LOCAL = 2
 const RTPROT_STATIC = 4
 const RT_SCOPE_HOST = 254
@@ -64,8 +75,9 @@ const LO_IFINDEX = 1 // in every namespace
 const TABLE = 100
 const MARK_MASK = 0xfff
 const RULE_PRIORITY = 32764 // as Istio: before the main table
-const EEXIST = 17
-const EAFNOSUPPORT = 97
+// ENOENT, ESRCH, EEXIST, EAFNOSUPPORT: what is there already, what is gone already, and an absent IPv6 are no faults.
+const FINE_WHEN_MADE: ReadonlySet<number> = new Set([0, 17, 97])
+const FINE_WHEN_REMOVED: ReadonlySet<number> = new Set([0, 2, 3, 97])
 
 function ruleMessage(family: number): Buffer {
   // struct fib_rule_hdr { family, dst_len, src_len, tos, table, res1, res2, action; u32 flags }
@@ -89,12 +101,23 @@ function attribute(type: number, value: number): Buffer {
   return out
 }
 
-/** Sends one request and waits for its acknowledgement; what exists already counts as done, an absent IPv6 too. */
-function request(fd: number, type: number, body: Buffer): void {
+/** One request per family, in this thread's namespace. */
+function askBoth(type: number, flags: number, message: (family: number) => Buffer): void {
+  const { socket } = libc()
+  const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), 'socket')
+  try {
+    for (const family of [AF_INET, AF_INET6]) request(fd, type, flags, message(family))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Sends one request and waits for its acknowledgement. */
+function request(fd: number, type: number, flags: number, body: Buffer): void {
   const message = Buffer.alloc(NLMSG_HEADER_BYTES + body.length)
   message.writeUInt32LE(message.length, 0)
   message.writeUInt16LE(type, 4)
-  message.writeUInt16LE(REQUEST_ACK_EXCL_CREATE, 6)
+  message.writeUInt16LE(flags, 6)
   message.writeUInt32LE(1, 8)
   body.copy(message, NLMSG_HEADER_BYTES)
   const { send, recv } = libc()
@@ -103,7 +126,8 @@ function request(fd: number, type: number, body: Buffer): void {
   const length = Number(check(recv(fd, answer, answer.length, 0), 'recv rtnetlink'))
   if (length < NLMSG_HEADER_BYTES + 4 || answer.readUInt16LE(4) !== NLMSG_ERROR) throw linuxFailure('RTNETLINK_REFUSED', { type, errno: 0 })
   const errno = -answer.readInt32LE(NLMSG_HEADER_BYTES)
-  if (errno !== 0 && errno !== EEXIST && errno !== EAFNOSUPPORT) throw linuxFailure('RTNETLINK_REFUSED', { type, errno })
+  const fine = flags === REQUEST_ACK ? FINE_WHEN_REMOVED : FINE_WHEN_MADE
+  if (!fine.has(errno)) throw linuxFailure('RTNETLINK_REFUSED', { type, errno })
 }
 
 interface NetlinkCalls {

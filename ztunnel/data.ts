@@ -2,7 +2,7 @@
 // messages of channel.ts; the admin thread's end is threads.ts.
 import { parentPort, workerData } from 'node:worker_threads'
 import { Registry } from 'prom-client'
-import { openSocketRegistry } from '../bpf/registry.ts'
+import { hasSocketRegistry, openSocketRegistry } from '../bpf/registry.ts'
 import type { SocketRegistry } from '../bpf/registry.ts'
 import { pause, systemClock } from '../kit/clock.ts'
 import { messageOf } from '../kit/error.ts'
@@ -123,11 +123,12 @@ export class DataThread {
     this.#post({ kind: 'pod-removed', uid })
   }
 
-  /** The agent may have made its maps anew: what was opened before would then reach nobody. */
+  /** The agent may have made its maps anew: what was opened before would then reach nobody. Without maps, marks exempt. */
   #reopenRegistry(): void {
-    if (this.#start.settings.bpffsDir === '') return
+    const { bpffsDir } = this.#start.settings
+    if (bpffsDir === '') return
     const old = this.#registry
-    this.#registry = openSocketRegistry(this.#start.settings.bpffsDir)
+    this.#registry = hasSocketRegistry(bpffsDir) ? openSocketRegistry(bpffsDir) : undefined
     old?.[Symbol.dispose]()
   }
 

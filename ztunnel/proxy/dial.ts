@@ -12,7 +12,7 @@ import type { Clock } from '../../kit/clock.ts'
 import { codeOf } from '../../kit/error.ts'
 import type { MeshError } from '../../kit/error.ts'
 import { setKeepalive, tcpConnect } from '../../linux/socket.ts'
-import { SOURCE_MARK } from '../../linux/source-routing.ts'
+import { PROXY_MARK, SOURCE_MARK } from '../../linux/source-routing.ts'
 import { formatEndpoint } from '../../model/address.ts'
 import type { Endpoint, IpAddress } from '../../model/address.ts'
 import type { Credentials, CredentialStore } from '../../identity/credentials.ts'
@@ -103,7 +103,7 @@ export class SocketFactory {
         registry()?.exempt(fd)
         setKeepalive(fd, KEEPALIVE)
       }
-      if (sourceIp === undefined) return tcpConnect({ netnsFd, to, prepare })
+      if (sourceIp === undefined) return tcpConnect({ netnsFd, to, mark: PROXY_MARK, prepare })
       return connectFromKept(sourceIp, (from) => tcpConnect({ netnsFd, to, from, transparent: true, mark: SOURCE_MARK, prepare }))
     } catch (error) {
       budget.give(1)

@@ -1,5 +1,6 @@
 // What a captured connection dialled: the kernel's (or bpf/'s emulated) SO_ORIGINAL_DST. A connection without one was not
-// captured: somebody dialled port 15001 itself.
+// captured: somebody dialled port 15001 itself. Inbound ones keep what was dialled as their own address where sk_lookup steers
+// them; where nftables redirects them they have the listener's, and are asked likewise.
 import { originalDst } from '../../linux/socket.ts'
 import { isIpv6 } from '../../model/address.ts'
 import type { Endpoint } from '../../model/address.ts'
@@ -15,3 +16,13 @@ export function readOriginalDst(fd: number, local: Endpoint): Endpoint {
   if (original.ip === local.ip && original.port === local.port) throw ztunnelFailure('NO_ORIGINAL_DST')
   return original
 }
+
+/**
+ * What an inbound plaintext connection dialled; the listener's own port if somebody dialled that.
+ * @param local address of the accepted socket
+ */
+export function readInboundDst(fd: number, local: Endpoint): Endpoint {
+  return local.port === PLAINTEXT_PORT ? (originalDst(fd, isIpv6(local.ip) ? 6 : 4) ?? local) : local
+}
+
+const PLAINTEXT_PORT = 15_006

@@ -1,4 +1,4 @@
-// What arrives in a pod without the mesh's TLS (port 15006, steered there by bpf/ with the dialled address kept): accept →
+// What arrives in a pod without the mesh's TLS (port 15006, led there by the node's agent): accept →
 // identify → authorise with no identity → dial → copy → record. Follows istio/ztunnel:src/proxy/inbound_passthrough.rs.
 import type net from 'node:net'
 import { splicePlain } from '../../hbone/splice.ts'
@@ -15,13 +15,15 @@ import { decidePlaintext, inboundService } from './decide.ts'
 import { checkPolicy, checkWay, shownSource, sourceWorkload } from './inbound.ts'
 import { judgeWay } from './guard.ts'
 import { Life } from './life.ts'
+import { readInboundDst } from './original-dst.ts'
 
 /** Proxies one plaintext connection to its end; never rejects. */
 export async function servePlaintext(raw: net.Socket, pod: PodContext): Promise<void> {
-  const accepted = accept(raw, pod, 'inbound')
+  let accepted = accept(raw, pod, 'inbound')
   if (accepted === undefined) return
   let workload: Workload
   try {
+    accepted = { ...accepted, local: readInboundDst(accepted.fd, accepted.local) }
     workload = await identify(accepted, pod)
   } catch (error) {
     refuse(accepted, pod, 'inbound', accepted.local, asMeshError(error, 'DESTINATION_UNKNOWN'))

@@ -136,6 +136,7 @@ class Bench {
       guardOff: step('unguard', [], [], false),
       releaseOutbound: step('uncapture', [], ['guard'], false),
       unsteerInbound: step('unsteer', [], ['guard', 'capture'], false),
+      leave: () => undefined,
       forget: () => {
         this.kernel.clear()
         this.log.push('forget')

@@ -1,11 +1,13 @@
-// The node's kernel state as the agent's parts hold it: one object that stays while the programs behind it are attached
+// Redirect mode `ebpf`: the node's kernel state as the agent's parts hold it, one object that stays while the programs behind it are attached
 // again after somebody removed them (drift of the cgroup, pins deleted by hand).
-import type { CapturedPod, DatapathOptions, PodDrops, PodState } from '../bpf/datapath.ts'
-import { NodeDatapath } from '../bpf/datapath.ts'
-import type { VipService } from '../bpf/services.ts'
+import type { CapturedPod, DatapathOptions, PodDrops, PodState } from '../../bpf/datapath.ts'
+import { NodeDatapath } from '../../bpf/datapath.ts'
+import type { VipService } from '../../bpf/services.ts'
+import type { Redirect } from './redirect.ts'
 
 /** What NodeDatapath does, plus `reattach`. Calls run in the node's network namespace. */
-export class AgentDatapath implements Disposable {
+export class EbpfRedirect implements Redirect {
+  readonly mode = 'ebpf'
   readonly #options: DatapathOptions
   #current: NodeDatapath
 
@@ -60,6 +62,11 @@ export class AgentDatapath implements Disposable {
 
   guardOff(pod: CapturedPod): void {
     this.#current.guardOff(pod)
+  }
+
+  /** Routes that carry nothing stay: the namespace may be enrolled again, and apps do not see them. */
+  leave(): void {
+    // see above
   }
 
   forget(pod: { readonly cookie: bigint; readonly hostIfindex: number }): void {

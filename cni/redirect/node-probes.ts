@@ -1,0 +1,71 @@
+// The node's table: which pods' probes are recognised. The kernel's list is the only one; it is read, changed and written whole.
+import type { Clock } from '../../kit/clock.ts'
+import { parseIp } from '../../model/address.ts'
+import { NODE_TABLE, nodeTable, type ProbedPod } from './rules.ts'
+import { dropTable, elementsOf, hashOf, readTable, writeTable } from './table.ts'
+
+/** Reconcile asks about every pod at once: the node's table is listed once for all. */
+const FRESH_MS = 500
+
+/** The pods in the node's table. */
+export class NodeProbes {
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  #pods: readonly ProbedPod[] = []
+  #readMs = Number.NEGATIVE_INFINITY
+
+  constructor(clock: Pick<Clock, 'monotonicMs'>) {
+    this.#clock = clock
+  }
+
+  /** Whether exactly these addresses are in force. @throws MeshError NFT_MISSING, NFT_REFUSED */
+  has({ cookie, ips }: ProbedPod): boolean {
+    const found = this.#read().find((pod) => pod.cookie === cookie)
+    return found !== undefined && found.ips.length === ips.length && ips.every((ip) => found.ips.includes(ip))
+  }
+
+  /** Cookies of all pods. */
+  cookies(): bigint[] {
+    return this.#read().map((pod) => pod.cookie)
+  }
+
+  /** An address that was another pod's is this one's now. @throws MeshError NFT_MISSING, NFT_REFUSED, NFT_FAILED */
+  set(pod: ProbedPod): void {
+    if (this.has(pod)) return
+    const others = this.#read().filter(({ cookie, ips }) => cookie !== pod.cookie && !ips.some((ip) => pod.ips.includes(ip)))
+    this.#write([...others, { cookie: pod.cookie, ips: pod.ips }])
+  }
+
+  /** The table goes with its last pod. @throws MeshError NFT_MISSING, NFT_REFUSED, NFT_FAILED */
+  delete(cookie: bigint): void {
+    const pods = this.#read()
+    if (pods.some((pod) => pod.cookie === cookie)) this.#write(pods.filter((pod) => pod.cookie !== cookie))
+  }
+
+  #write(pods: readonly ProbedPod[]): void {
+    this.#readMs = Number.NEGATIVE_INFINITY
+    const text = nodeTable(pods)
+    if (pods.length > 0) writeTable(undefined, NODE_TABLE, text, hashOf(text))
+    else dropTable(undefined, NODE_TABLE)
+  }
+
+  /** What somebody has changed counts as not there: repair then writes it pod by pod. */
+  #read(): readonly ProbedPod[] {
+    const nowMs = this.#clock.monotonicMs()
+    if (nowMs - this.#readMs < FRESH_MS) return this.#pods
+    const table = readTable(undefined, NODE_TABLE)
+    this.#pods = table?.isIntact === true ? podsOf(table.listing) : []
+    this.#readMs = nowMs
+    return this.#pods
+  }
+}
+
+function podsOf(listing: string): ProbedPod[] {
+  const pods = new Map<bigint, ProbedPod>()
+  for (const { value, comment } of elementsOf(listing)) {
+    const ip = parseIp(value)
+    if (ip === undefined || !/^\d{1,20}$/.test(comment)) continue
+    const cookie = BigInt(comment)
+    pods.set(cookie, { cookie, ips: [...(pods.get(cookie)?.ips ?? []), ip] })
+  }
+  return [...pods.values()]
+}
