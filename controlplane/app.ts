@@ -1,7 +1,5 @@
 // The control plane put together: source -> push loop -> xDS server, the CA beside it, one gRPC port for both, one HTTP port.
 import { Server, type ServerOptions } from '@grpc/grpc-js'
-import type { Server as HttpServer } from 'node:http'
-import type { CertificateAuthority } from '../certs/ca.ts'
 import type { Clock } from '../kit/clock.ts'
 import { success } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
@@ -11,25 +9,32 @@ import { parseIp } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
 import type { Gateway } from '../model/gateway-api.ts'
 import type { Pod } from '../model/object.ts'
+import type { ObjectApi } from '../objects/api.ts'
 import { DeltaServer } from '../xds/delta-server.ts'
 import { type CallerCheck, checkCaller } from './ca/caller.ts'
 import { addCertificateService } from './ca/certificate-service.ts'
 import { xdsCallerOf } from './ca/demands.ts'
+import type { LiveAuthority } from './ca/live-authority.ts'
+import { type OpenRoot, openRoot } from './ca/open-root.ts'
 import { PodIndex } from './ca/pod-index.ts'
-import { openCa, replaceFile } from './ca/root-store.ts'
 import { ServingCertificate } from './ca/serving.ts'
 import { sign } from './ca/sign.ts'
-import { Deployer } from './deploy/deployer.ts'
+import { TokenCache } from './ca/token-cache.ts'
+import { debugPages } from './debug.ts'
 import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
 import { deploySettingsOf } from './deploy/settings.ts'
-import { controlplaneFailure } from './errors.ts'
 import { makeHttpServer } from './http.ts'
+import { Duties } from './leader/duties.ts'
+import { type Leader, SOLE_LEADER } from './leader/leader.ts'
+import { LeaseLeader } from './leader/lease.ts'
+import { listenGrpc, listenHttp } from './listen.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
 import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
 import { PushLoop } from './push/push-loop.ts'
 import { type ControlplaneSettings, listOf, tracingOf } from './settings.ts'
 import type { ConfigSource } from './source/source.ts'
+import { applyTarget, patchTarget, type StatusApi } from './status/target.ts'
 import { type StatusReport, StatusWriter } from './status/writer.ts'
 import type { MeshNames } from './translate/mesh.ts'
 
@@ -54,56 +59,55 @@ export interface ControlplaneApp extends AsyncDisposable {
 export interface ControlplaneOptions {
   readonly settings: ControlplaneSettings
   readonly source: ConfigSource
+  /** Kubernetes: where the root and the lease are. Absent = the local runtime, with files and one replica. */
+  readonly api?: ObjectApi & StatusApi
   readonly log: Log
   readonly clock: Clock
 }
 
+/** Of no matter to translation. */
+const NOT_TRANSLATED: ReadonlySet<string> = new Set([...DEPLOYED_ONLY, 'ConfigMap'])
+
 /**
  * Starts everything; resolved when the ports are open and the first resources are published.
- * @throws CA_STORE_BROKEN, LISTEN_FAILED
+ * @throws CA_STORE_BROKEN, LISTEN_FAILED, FORBIDDEN
  */
 export async function startControlplane(options: ControlplaneOptions): Promise<ControlplaneApp> {
   const { settings, source, log } = options
   const stopped = new AbortController()
   const readiness = new Readiness()
-  const metrics = makeMetrics()
   const listed = readiness.await('objects')
-  const authority = await openAuthority(options)
-  const pods = new PodIndex()
-  const check: CallerCheck = {
-    pods,
-    trustedAccounts: new Set(listOf(settings.trustedNodeAccounts)),
-    gateways: () => source.objects('gateways') as Iterable<Gateway>,
-    reviewToken: (token, audience) => source.reviewToken(token, audience),
-  }
-  const publisher = new Publisher()
-  const programmed: Programmed = new Programmed({ clients: () => xds.gatewayClients(), clock: options.clock, onChange: () => loop.kick() })
-  const xds = makeXdsServer(publisher, check, programmed, metrics, options)
-  const gatewayState = (): GatewayState => ({ programmed: programmed.state, deployFaults: deployer.faults })
-  const loop: PushLoop = makeLoop(publisher, xds, gatewayState, metrics, options)
-  const deployer: Deployer = makeDeployer(authority, () => loop.kick(), options)
+  const parts = await makeParts(options, stopped.signal)
+  const { metrics, lease, leader, root, pods, xds, loop, duties, programmed } = parts
+  const http = makeHttpServer({ metrics, readiness, debug: debugPages(parts.publisher, xds, programmed), log: log.scope('http') })
+  const httpPort = await listenHttp(http, settings.metricsListen)
   source.onChange((event) => {
     pods.apply(event)
-    if (!DEPLOYED_ONLY.has(event.object.kind)) loop.kick()
-    deployer.apply(event)
+    if (!NOT_TRANSLATED.has(event.object.kind)) loop.kick()
+    duties.apply(event)
   })
-  const http = makeHttpServer({ metrics, readiness, debug: debugPages(publisher, xds, programmed), log: log.scope('http') })
-  const httpPort = await listenHttp(http, settings.metricsListen)
+  leader.onChange((isLeader) => void (isLeader && loop.kick()))
   await source.start(stopped.signal)
   pods.fill(source.objects('pods') as Iterable<Pod>)
   loop.run()
-  deployer.kick()
+  duties.start()
   const grpc = new Server(GRPC_OPTIONS)
   xds.addTo(grpc)
-  addCa(grpc, authority, check, metrics, options)
-  const serving = makeServing(authority, options)
+  addCa(grpc, root.live, parts.check, metrics, options)
+  const serving = makeServing(root.live, options)
   await serving.start()
+  root.live.onChange(() => {
+    serving.renew()
+    duties.distribute()
+  })
   const grpcPort = await listenGrpc(grpc, settings.listen, serving)
+  lease?.start()
   listed[Symbol.dispose]()
   log.info('control plane ready', { grpcPort, httpPort })
   const close = async (): Promise<void> => {
+    await lease?.[Symbol.asyncDispose]() // first: another replica takes over while this one ends
     stopped.abort()
-    for (const part of [loop, serving, deployer, programmed]) part[Symbol.dispose]()
+    for (const part of [loop, parts.status, serving, duties, programmed, root]) part[Symbol.dispose]()
     xds.close()
     http.closeAllConnections()
     await new Promise<void>((resolve) => http.close(() => resolve()))
@@ -112,15 +116,67 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   return { grpcPort, httpPort, metrics, [Symbol.asyncDispose]: close }
 }
 
-async function openAuthority({ settings, clock }: ControlplaneOptions): Promise<CertificateAuthority> {
-  const authority = await openCa({
-    dir: settings.caDir,
-    trustDomain: settings.trustDomain,
+interface Parts {
+  readonly metrics: ControlplaneMetrics
+  readonly lease: LeaseLeader | undefined
+  readonly leader: Leader
+  readonly root: OpenRoot
+  readonly pods: PodIndex
+  readonly check: CallerCheck
+  readonly publisher: Publisher
+  readonly programmed: Programmed
+  readonly xds: DeltaServer
+  readonly duties: Duties
+  readonly status: StatusWriter
+  readonly loop: PushLoop
+}
+
+/** Everything that does not run yet, tied together. */
+async function makeParts(options: ControlplaneOptions, signal: AbortSignal): Promise<Parts> {
+  const { settings, source, api, log, clock } = options
+  const metrics = makeMetrics()
+  const lease = makeLease(options)
+  const leader: Leader = lease ?? SOLE_LEADER
+  metrics.leader(() => leader.isLeader)
+  const root = await openRoot({ settings, api, leader, log: log.scope('ca'), clock, signal })
+  metrics.rootExpiry(() => root.live.current.notAfter.getTime() / 1000)
+  const pods = new PodIndex()
+  const check = makeCheck(pods, metrics, options)
+  const publisher = new Publisher()
+  const programmed: Programmed = new Programmed({ clients: () => xds.gatewayClients(), clock, onChange: () => loop.kick() })
+  const xds = makeXdsServer(publisher, check, programmed, metrics, options)
+  const waypoints = deploySettingsOf(settings, tracingOf(settings))
+  const rootsPem = (): string => root.live.rootsPem
+  const duties: Duties = new Duties({ leader, source, waypoints, rootsPem, log, clock, onFaults: () => loop.kick() })
+  const status = makeStatus(leader, () => loop.kick(), options)
+  const gatewayState = (): GatewayState => ({ programmed: programmed.state, deployFaults: duties.faults })
+  const loop: PushLoop = makeLoop(publisher, xds, status, gatewayState, metrics, options)
+  return { metrics, lease, leader, root, pods, check, publisher, programmed, xds, duties, status, loop }
+}
+
+function makeLease({ settings, api, log, clock }: ControlplaneOptions): LeaseLeader | undefined {
+  if (api === undefined) return undefined
+  const { podNamespace: namespace, podName: identity } = settings
+  return new LeaseLeader({ api, namespace, identity, log: log.scope('leader'), clock, random: Math.random })
+}
+
+function makeCheck(pods: PodIndex, metrics: ControlplaneMetrics, { settings, source, clock }: ControlplaneOptions): CallerCheck {
+  const tokens = new TokenCache({
+    reviewToken: (token, audience) => source.reviewToken(token, audience),
     clock,
-    limits: { defaultTtlMs: settings.certificateLife, maxTtlMs: settings.longestCertificateLife },
+    onReview: (from) => metrics.tokenReviews.inc({ from }),
   })
-  if (settings.rootCertFile !== '') replaceFile(settings.rootCertFile, authority.rootsPem, 0o644)
-  return authority
+  return {
+    pods,
+    trustedAccounts: new Set(listOf(settings.trustedNodeAccounts)),
+    gateways: () => source.objects('gateways') as Iterable<Gateway>,
+    reviewToken: (token, audience) => tokens.review(token, audience),
+  }
+}
+
+function makeStatus(leader: Leader, retry: () => void, { source, api, log, clock }: ControlplaneOptions): StatusWriter {
+  const target = api === undefined ? patchTarget(source) : applyTarget(api)
+  return new StatusWriter({ source, target, leader, log: log.scope('status'), clock, retry })
 }
 
 type GatewayState = Pick<StatusReport, 'programmed' | 'deployFaults'>
@@ -128,40 +184,24 @@ type GatewayState = Pick<StatusReport, 'programmed' | 'deployFaults'>
 function makeLoop(
   publisher: Publisher,
   server: DeltaServer,
+  status: StatusWriter,
   gatewayState: () => GatewayState,
   metrics: ControlplaneMetrics,
   options: ControlplaneOptions,
 ): PushLoop {
   const { settings, source, log, clock } = options
-  const status = new StatusWriter({ source, log: log.scope('status'), clock })
   return new PushLoop({ source, names: namesOf(settings), publisher, server, status, gatewayState, metrics, log: log.scope('push'), clock })
-}
-
-function makeDeployer(
-  authority: CertificateAuthority,
-  onFaults: () => void,
-  { settings, source, log, clock }: ControlplaneOptions,
-): Deployer {
-  return new Deployer({
-    source,
-    writer: source,
-    settings: deploySettingsOf(settings, tracingOf(settings)),
-    rootsPem: () => authority.rootsPem,
-    log: log.scope('deploy'),
-    clock,
-    onFaults,
-  })
 }
 
 function addCa(
   grpc: Server,
-  authority: CertificateAuthority,
+  live: LiveAuthority,
   check: CallerCheck,
   metrics: ControlplaneMetrics,
   { settings, log, clock }: ControlplaneOptions,
 ): void {
   const audit = log.scope('audit')
-  const signOptions = { ...check, authority: () => authority, trustDomain: settings.trustDomain, log: audit }
+  const signOptions = { ...check, authority: () => live.current, trustDomain: settings.trustDomain, log: audit }
   addCertificateService(grpc, {
     sign: (request) => sign(request, signOptions),
     onAnswer: (isIssued) => metrics.certificates.inc({ result: isIssued ? 'issued' : 'refused' }),
@@ -169,10 +209,10 @@ function addCa(
   })
 }
 
-function makeServing(authority: CertificateAuthority, { settings, log, clock }: ControlplaneOptions): ServingCertificate {
+function makeServing(live: LiveAuthority, { settings, log, clock }: ControlplaneOptions): ServingCertificate {
   const { trustDomain, rootNamespace: namespace } = settings
   return new ServingCertificate({
-    authority: () => authority,
+    authority: () => live.current,
     id: spiffeIdOf({ trustDomain, namespace, serviceAccount: 'controlplane' }),
     dnsNames: listOf(settings.servingNames),
     ips: addressesOf(settings.servingIps),
@@ -215,40 +255,4 @@ function addressesOf(text: string): readonly IpAddress[] {
   return listOf(text)
     .map(parseIp)
     .filter((ip) => ip !== undefined)
-}
-
-function debugPages(publisher: Publisher, xds: DeltaServer, programmed: Programmed): Readonly<Record<string, () => unknown>> {
-  return {
-    clients: () => ({ revision: publisher.store.revision, clients: xds.clients() }),
-    gateways() {
-      const { programmed: names, refusals } = programmed.state
-      return { programmed: [...names], refusals: Object.fromEntries(refusals) }
-    },
-    resources: () =>
-      publisher.store.typeUrls.map((typeUrl) => ({
-        typeUrl,
-        resources: [...publisher.store.snapshot(typeUrl)].map(([name, { version, bytes }]) => ({ name, version, bytes: bytes.length })),
-      })),
-  }
-}
-
-function listenGrpc(server: Server, address: string, serving: ServingCertificate): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, serving.credentials, (error, port) => {
-      if (error === null) resolve(port)
-      else reject(controlplaneFailure('LISTEN_FAILED', { address }, error))
-    })
-  })
-}
-
-function listenHttp(server: HttpServer, address: string): Promise<number> {
-  const found = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address)
-  if (found === null) throw controlplaneFailure('LISTEN_FAILED', { address })
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) => reject(controlplaneFailure('LISTEN_FAILED', { address }, error)))
-    server.listen({ host: found[1], port: Number(found[2]) }, () => {
-      const bound = server.address()
-      resolve(typeof bound === 'object' && bound !== null ? bound.port : 0)
-    })
-  })
 }

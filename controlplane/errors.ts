@@ -7,7 +7,13 @@ export const CONTROLPLANE_ERRORS = {
     source: 'internal',
     retry: 'no',
     message: 'the stored root certificate and key cannot be used',
-    hint: 'restore root.pem and root-key.pem of the CA directory; without both of them no certificate of the mesh can be renewed',
+    hint: 'restore root.pem and root-key.pem of the CA directory, or the Secret weft-ca or cacerts; without certificate and key no certificate of the mesh can be renewed',
+  },
+  BUSY: {
+    source: 'downstream',
+    retry: 'yes',
+    message: 'too many tokens are being reviewed',
+    hint: 'somebody may flood the control plane with made-up tokens; is the API server slow?',
   },
   LISTEN_FAILED: {
     source: 'internal',

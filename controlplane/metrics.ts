@@ -11,6 +11,9 @@ export const CONTROLPLANE_METRICS = {
   weft_controlplane_resources: 'Resources that are published, by kind',
   weft_controlplane_object_faults: 'Faults in objects that are in force in part only',
   weft_controlplane_certificates_total: 'Certificate requests, by result',
+  weft_controlplane_token_reviews_total: 'Tokens that were reviewed, by where the answer came from (cache, api, failed, busy)',
+  weft_controlplane_leader: '1 while this replica writes status, waypoints and roots',
+  weft_controlplane_root_expiry_seconds: 'When the certificate authority in force ends, Unix time',
   weft_controlplane_settle_timeouts_total: 'Live enrolments that some proxy had not confirmed in time',
 } as const
 
@@ -25,7 +28,12 @@ export interface ControlplaneMetrics {
   readonly resources: Gauge<'kind'>
   readonly faults: Gauge
   readonly certificates: Counter<'result'>
+  readonly tokenReviews: Counter<'from'>
   readonly settleTimeouts: Counter
+  /** Says where the gauge of the leader is read. */
+  leader(isLeader: () => boolean): void
+  /** Says where the gauge of the root's end is read, Unix seconds. */
+  rootExpiry(seconds: () => number): void
 }
 
 /** A fresh registry with every metric. */
@@ -37,6 +45,13 @@ export function makeMetrics(): ControlplaneMetrics {
     labelNames,
     registers: [registry],
   })
+  const read = (name: keyof typeof CONTROLPLANE_METRICS, value: () => number): Gauge =>
+    new Gauge({
+      ...row(name),
+      collect() {
+        this.set(value())
+      },
+    })
   return {
     registry,
     clients: new Gauge(row('weft_controlplane_xds_clients')),
@@ -47,6 +62,9 @@ export function makeMetrics(): ControlplaneMetrics {
     resources: new Gauge(row('weft_controlplane_resources', ['kind'])),
     faults: new Gauge(row('weft_controlplane_object_faults')),
     certificates: new Counter(row('weft_controlplane_certificates_total', ['result'])),
+    tokenReviews: new Counter(row('weft_controlplane_token_reviews_total', ['from'])),
+    leader: (isLeader) => void read('weft_controlplane_leader', () => (isLeader() ? 1 : 0)),
+    rootExpiry: (seconds) => void read('weft_controlplane_root_expiry_seconds', seconds),
     settleTimeouts: new Counter(row('weft_controlplane_settle_timeouts_total')),
   }
 }

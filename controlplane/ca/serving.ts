@@ -64,6 +64,12 @@ export class ServingCertificate implements Disposable {
     this.#timer?.[Symbol.dispose]()
   }
 
+  /** Issues another one soon: the authority has changed. */
+  renew(): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#schedule(0)
+  }
+
   /** @returns ms until the next renewal */
   async #renew(): Promise<number> {
     const { authority, id, dnsNames, ips, clock, log } = this.#options

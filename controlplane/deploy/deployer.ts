@@ -7,9 +7,8 @@ import type { Gateway } from '../../model/gateway-api.ts'
 import type { ObjectEvent } from '../../model/object.ts'
 import type { ConfigSource, ObjectWriter } from '../source/source.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
-import { isWaypoint } from '../waypoint-class.ts'
 import type { DeploySettings } from './pod.ts'
-import { DEPLOYED_ONLY, DeployedObjects, planFor, planRoots, type Step } from './reconcile.ts'
+import { DEPLOYED_ONLY, DeployedObjects, planFor, type Step } from './reconcile.ts'
 
 const COALESCE_MS = 20
 const RETRY_MS = 2000
@@ -20,7 +19,6 @@ export interface DeployerOptions {
   readonly source: Pick<ConfigSource, 'objects'>
   readonly writer: ObjectWriter
   readonly settings: DeploySettings
-  readonly rootsPem: () => string
   readonly log: Log
   readonly clock: Clock
   /** Faults changed: they belong into the status of Gateways. */
@@ -70,15 +68,13 @@ export class Deployer implements Disposable {
   }
 
   async #run(): Promise<void> {
-    const { source, rootsPem } = this.#options
+    const { source } = this.#options
     this.#isRunning = true
     this.#isKicked = false
     const gateways = [...source.objects('gateways')] as Gateway[]
     const objects = new DeployedObjects(source)
     const faults: ObjectFault[] = []
     let isWhole = true
-    for (const namespace of new Set(gateways.filter(isWaypoint).map(({ metadata }) => metadata.namespace ?? 'default')))
-      isWhole = (await this.#carryOut(planRoots(namespace, objects, rootsPem()), `the roots of ${namespace}`)) === undefined && isWhole
     for (const gateway of gateways) {
       const { namespace = '', name } = gateway.metadata
       const plan = planFor(gateway, objects, this.#options.settings)

@@ -4,7 +4,7 @@
 import type { Gateway } from '../../model/gateway-api.ts'
 import type { Deployment, MeshObject, ObjectMeta, Service, StringMap } from '../../model/object.ts'
 import { GATEWAY_CLASS_LABEL, GATEWAY_NAME_LABEL, WAYPOINT_PORT, waypointAccountOf } from '../waypoint-class.ts'
-import { type DeploySettings, podOf, ROOT_CONFIG_MAP, ROOT_KEY } from './pod.ts'
+import { type DeploySettings, podOf } from './pod.ts'
 
 /** Name of a Service and value of a label: what both allow. */
 const NAME = /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/
@@ -25,12 +25,6 @@ export function faultsOf(gateway: Gateway): string[] {
 /** The objects of a waypoint, in the order in which they are needed. Each is owned by the Gateway and dies with it. */
 export function manifestsFor(gateway: Gateway, settings: DeploySettings): MeshObject[] {
   return [accountOf(gateway), serviceOf(gateway), deploymentOf(gateway, settings), budgetOf(gateway)]
-}
-
-/** The ConfigMap that gives pods of a namespace the mesh's roots. */
-export function rootConfigMap(namespace: string, rootsPem: string): MeshObject {
-  const metadata = { name: ROOT_CONFIG_MAP, namespace, labels: { 'istio.io/config': 'true' } }
-  return { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { [ROOT_KEY]: rootsPem } }
 }
 
 interface Infrastructure {

@@ -27,7 +27,7 @@ export interface DeploySettings {
   readonly tracing: TracingSettings | undefined
 }
 
-/** ConfigMap of the mesh's roots in each namespace that has a waypoint; the name and key are Istio's. */
+/** ConfigMap of the mesh's roots in each namespace, kept by ca/roots.ts; the name and key are Istio's. */
 export const ROOT_CONFIG_MAP = 'istio-ca-root-cert'
 /** Its key. */
 export const ROOT_KEY = 'root-cert.pem'

@@ -1,23 +1,22 @@
 // What is there against what should be: pure steps that bring a Gateway's objects into being. Only objects that the Gateway owns
 // are ever changed or deleted; one of the same name that somebody else made is a fault of the Gateway, never overwritten.
 import { createHash } from 'node:crypto'
-import { isDeepStrictEqual } from 'node:util'
 import type { Gateway } from '../../model/gateway-api.ts'
 import type { Deployment, DeploymentSpec, MeshObject } from '../../model/object.ts'
 import type { ConfigSource } from '../source/source.ts'
 import { isOwnedBy, isWaypoint } from '../waypoint-class.ts'
-import { faultsOf, manifestsFor, rootConfigMap } from './manifests.ts'
+import { faultsOf, manifestsFor } from './manifests.ts'
 import type { DeploySettings } from './pod.ts'
 import { contains } from './same.ts'
 
 /** Kinds that are made for a waypoint. */
-export const DEPLOYED_KINDS = ['serviceaccounts', 'services', 'deployments', 'poddisruptionbudgets', 'configmaps'] as const
+export const DEPLOYED_KINDS = ['serviceaccounts', 'services', 'deployments', 'poddisruptionbudgets'] as const
 
 /** One of DEPLOYED_KINDS. */
 export type DeployedKind = (typeof DEPLOYED_KINDS)[number]
 
 /** Kinds of objects that only matter here: translation does not read them. */
-export const DEPLOYED_ONLY: ReadonlySet<string> = new Set(['Deployment', 'ConfigMap', 'PodDisruptionBudget'])
+export const DEPLOYED_ONLY: ReadonlySet<string> = new Set(['Deployment', 'PodDisruptionBudget'])
 
 /** One change; `replace` holds the version that it is based on. */
 export type Step =
@@ -39,7 +38,6 @@ const PLURALS: Readonly<Record<string, DeployedKind>> = {
   Service: 'services',
   Deployment: 'deployments',
   PodDisruptionBudget: 'poddisruptionbudgets',
-  ConfigMap: 'configmaps',
 }
 
 /** The objects of DEPLOYED_KINDS at one moment, by name and by owner. */
@@ -88,18 +86,6 @@ export function planFor(gateway: Gateway, objects: DeployedObjects, settings: De
   })
   if (faults.length > 0) return { steps: [], faults }
   return { steps: wanted.flatMap((object) => stepFor(object, findIn(objects, object))), faults: [] }
-}
-
-/**
- * Gives a namespace the mesh's roots. They are the mesh's, whoever made the ConfigMap: a stale one would cut waypoints off.
- * @param rootsPem empty = not known yet; pods wait for the ConfigMap
- */
-export function planRoots(namespace: string, objects: DeployedObjects, rootsPem: string): readonly Step[] {
-  if (rootsPem === '') return []
-  const object = rootConfigMap(namespace, rootsPem)
-  const old = objects.find('configmaps', object)
-  if (old === undefined) return [{ do: 'create', object }]
-  return isDeepStrictEqual(old.data, object.data) ? [] : [{ do: 'replace', object: basedOn(object, old) }]
 }
 
 function stepFor(wanted: MeshObject, old: MeshObject | undefined): Step[] {

@@ -13,6 +13,13 @@ export interface StatusWrite {
 export class StatusQueue {
   readonly #namespaces = new Map<string, Map<string, StatusWrite>>()
 
+  /** Number of writes that wait. */
+  get size(): number {
+    let size = 0
+    for (const own of this.#namespaces.values()) size += own.size
+    return size
+  }
+
   /** Adds a write in place of an older one of the object. */
   put(write: StatusWrite): void {
     const { namespace = '' } = write.object.metadata

@@ -1,12 +1,14 @@
-// Writes what became of objects into their status, and faults of all objects into the log: once per change, with object and
-// field. A failed write is tried again with the next translation.
-import type { Clock } from '../../kit/clock.ts'
+// Writes what became of objects into their status while this replica leads, and faults of all objects into the log: once per change,
+// with object and field. Writes are few at once and few per second; a failed one is tried again with the next translation.
+import type { Clock, Timer } from '../../kit/clock.ts'
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { GATEWAY_CONTROLLER, type GatewayClass } from '../../model/gateway-api.ts'
 import type { Condition, MeshObject, Service } from '../../model/object.ts'
+import type { Leader } from '../leader/leader.ts'
 import type { ProgrammedState } from '../push/programmed.ts'
 import type { ConfigSource, SourceKind } from '../source/source.ts'
+import { RateLimit } from '../rate.ts'
 import type { Finding } from '../translate/gateway/finding.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
 import type { Translation } from '../translate/translate.ts'
@@ -15,6 +17,7 @@ import { classStatus, gatewayStatus } from './gateway-status.ts'
 import { mergeConditions } from './merge.ts'
 import { StatusQueue, type StatusWrite } from './queue.ts'
 import { routeStatus } from './route-status.ts'
+import type { StatusTarget } from './target.ts'
 
 const POLICY_CONDITION = 'ZtunnelAccepted'
 const SERVICE_CONDITION = 'istio.io/WaypointBound'
@@ -24,6 +27,11 @@ const ISTIO_KINDS: Readonly<Record<string, SourceKind>> = {
   RateLimitPolicy: 'ratelimitpolicies',
 }
 const WRITES_AT_ONCE = 8
+/** A mesh that starts says something of every object; after that the API server is to hear little. */
+const WRITES_BURST = 200
+const WRITES_PER_SECOND = 50
+const NEXT_WRITE_MS = 100
+const RETRY_MS = 5000
 /** Somebody else wrote, or deleted: the next translation sees it. */
 const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
@@ -37,29 +45,47 @@ export interface StatusReport {
   readonly deployFaults: readonly ObjectFault[]
 }
 
-/** Keeps status current. Not needed for enforcement: everything goes on while it fails. */
-export class StatusWriter {
-  readonly #source: ConfigSource
-  readonly #log: Log
-  readonly #clock: Clock
-  readonly #queue = new StatusQueue()
+/** What the writer works with. */
+export interface StatusWriterOptions {
+  readonly source: Pick<ConfigSource, 'objects'>
+  readonly target: StatusTarget
+  readonly leader: Leader
+  readonly log: Log
+  readonly clock: Clock
+  /** Called some time after a write has failed for no reason of the object's: report again. */
+  retry?(): void
+}
+
+/** Keeps status current. Not needed for enforcement: everything goes on while it fails. Dispose of it to stop. */
+export class StatusWriter implements Disposable {
+  readonly #options: StatusWriterOptions
+  readonly #rate: RateLimit
+  #queue = new StatusQueue()
   /** Object -> the outcome that was looked at last: nothing is compared again while both are the same. */
-  readonly #seen = new WeakMap<MeshObject, object>()
+  #seen = new WeakMap<MeshObject, object>()
   #known = new Set<string>() // faults that have been logged and still exist
   #texts = new WeakMap<ObjectFault, string>()
   #writing = 0
+  #nextWrite: Timer | undefined // set while the rate holds writes back
+  #retry: Timer | undefined
 
-  constructor(options: { readonly source: ConfigSource; readonly log: Log; readonly clock: Clock }) {
-    this.#source = options.source
-    this.#log = options.log
-    this.#clock = options.clock
+  constructor(options: StatusWriterOptions) {
+    this.#options = options
+    this.#rate = new RateLimit({ burst: WRITES_BURST, perSecond: WRITES_PER_SECOND, clock: options.clock })
+    options.leader.onChange(() => this.#forget())
   }
 
-  /** Takes the outcome of a translation. */
+  [Symbol.dispose](): void {
+    this.#forget()
+    this.#retry?.[Symbol.dispose]()
+  }
+
+  /** Takes the outcome of a translation. Whoever does not lead only logs it. */
   report(report: StatusReport): void {
-    const now = new Date(this.#clock.nowMs()).toISOString()
-    const { outcomes, routeOutcomes } = report.translation
     this.#logFaults(report.faults)
+    if (!this.#options.leader.isLeader) return
+    const now = new Date(this.#options.clock.nowMs()).toISOString()
+    const { outcomes, routeOutcomes } = report.translation
     for (const [object, outcome] of outcomes) {
       const isAccepted = outcome.reason === 'Accepted' || outcome.reason === 'PartiallyInvalid'
       const finding: Finding = { type: POLICY_CONDITION, status: isAccepted ? 'True' : 'False', ...outcome }
@@ -90,13 +116,13 @@ export class StatusWriter {
       }
       this.#put('gateways', facts.object, gatewayStatus(facts.object, facts, state, now))
     }
-    for (const object of this.#source.objects('gatewayclasses') as Iterable<GatewayClass>)
+    for (const object of this.#options.source.objects('gatewayclasses') as Iterable<GatewayClass>)
       if (object.spec?.controllerName === GATEWAY_CONTROLLER) this.#put('gatewayclasses', object, classStatus(object, now))
   }
 
   /** Also takes the condition back where a service names no waypoint any more. */
   #reportServices(bindings: ReadonlyMap<Service, WaypointBinding>, now: string): void {
-    for (const object of this.#source.objects('services') as Iterable<Service>) {
+    for (const object of this.#options.source.objects('services') as Iterable<Service>) {
       const binding = bindings.get(object)
       const findings = binding === undefined ? [] : [bindingFinding(binding)]
       const isSaid = conditionsOf(object).some(({ type }) => type === SERVICE_CONDITION)
@@ -109,7 +135,8 @@ export class StatusWriter {
     for (const fault of faults) {
       const key = this.#texts.get(fault) ?? JSON.stringify(fault)
       this.#texts.set(fault, key)
-      if (!this.#known.has(key) && !now.has(key)) this.#log.warn('an object is wrong in part; the rest stays in force', { ...fault })
+      if (!this.#known.has(key) && !now.has(key))
+        this.#options.log.warn('an object is wrong in part; the rest stays in force', { ...fault })
       now.add(key)
     }
     this.#known = now
@@ -126,8 +153,24 @@ export class StatusWriter {
     else this.#queue.put({ kind, object, status })
   }
 
+  /** What waits is another leader's now, or is found anew when this replica leads again. */
+  #forget(): void {
+    this.#queue = new StatusQueue()
+    this.#seen = new WeakMap()
+    this.#nextWrite?.[Symbol.dispose]()
+    this.#nextWrite = undefined
+  }
+
   #write(): void {
-    while (this.#writing < WRITES_AT_ONCE) {
+    const { leader, clock } = this.#options
+    while (this.#writing < WRITES_AT_ONCE && this.#nextWrite === undefined && leader.isLeader && this.#queue.size > 0) {
+      if (!this.#rate.take('')) {
+        this.#nextWrite = clock.after(NEXT_WRITE_MS, () => {
+          this.#nextWrite = undefined
+          this.#write()
+        })
+        return
+      }
       const next = this.#queue.take()
       if (next === undefined) return
       this.#writing++
@@ -138,16 +181,29 @@ export class StatusWriter {
     }
   }
 
-  async #writeOne({ kind, object, status }: StatusWrite): Promise<void> {
-    const { namespace, name, resourceVersion } = object.metadata
+  async #writeOne(write: StatusWrite): Promise<void> {
+    const { kind, object } = write
+    const { target, log } = this.#options
     try {
-      await this.#source.patchStatus(kind, namespace, name, status, resourceVersion)
+      await target(write)
     } catch (error) {
       this.#seen.delete(object)
+      const { namespace, name } = object.metadata
       const fields = { kind, object: `${namespace ?? ''}/${name}`, code: codeOf(error), error: messageOf(error) }
-      if (EXPECTED.has(codeOf(error))) this.#log.debug('status was not written: the object has changed', fields)
-      else this.#log.warn('status could not be written', fields)
+      if (EXPECTED.has(codeOf(error))) return log.debug('status was not written: the object has changed', fields)
+      log.warn('status could not be written', fields)
+      this.#retryLater()
     }
+  }
+
+  #retryLater(): void {
+    const { clock, retry } = this.#options
+    if (this.#retry !== undefined || retry === undefined) return
+    this.#retry = clock.after(RETRY_MS, () => {
+      this.#retry = undefined
+      retry()
+    })
+    this.#retry.unref()
   }
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { Deployer } from '../../../../controlplane/deploy/deployer.ts'
 import { manifestsFor } from '../../../../controlplane/deploy/manifests.ts'
 import type { DeploySettings } from '../../../../controlplane/deploy/pod.ts'
-import { DeployedObjects, planFor, planRoots } from '../../../../controlplane/deploy/reconcile.ts'
+import { DeployedObjects, planFor } from '../../../../controlplane/deploy/reconcile.ts'
 import type { Gateway } from '../../../../model/gateway-api.ts'
 import type { Deployment, MeshObject, Service } from '../../../../model/object.ts'
 import { objectFailure } from '../../../../objects/errors.ts'
@@ -26,7 +26,6 @@ const SETTINGS: DeploySettings = {
   clusterDomain: 'cluster.local',
   tracing: undefined,
 }
-const ROOTS = '-----BEGIN CERTIFICATE-----\n'
 
 function gateway(name = 'way', spec: object = {}, metadata: object = {}): Gateway {
   return {
@@ -250,28 +249,18 @@ describe('planFor', () => {
       for (const { object } of steps) source.apply(object)
     }
   })
-
-  it('gives a namespace the roots, and replaces stale ones', () => {
-    const source = new FakeSource()
-    assert.deepEqual(planRoots('shop', new DeployedObjects(source), ''), [])
-    const [step] = planRoots('shop', new DeployedObjects(source), ROOTS)
-    assert.deepEqual(step?.object.data, { 'root-cert.pem': ROOTS })
-    source.apply(step?.object as MeshObject)
-    assert.deepEqual(planRoots('shop', new DeployedObjects(source), ROOTS), [])
-    assert.equal(planRoots('shop', new DeployedObjects(source), `${ROOTS}2`)[0]?.do, 'replace')
-  })
 })
 
 describe('Deployer', () => {
   function start(source: FakeSource): { deployer: Deployer; clock: FakeClock; lines: ReturnType<typeof keptLog>['lines'] } {
     const clock = new FakeClock()
     const { log, lines } = keptLog()
-    const deployer = new Deployer({ source, writer: source, settings: SETTINGS, rootsPem: () => ROOTS, log, clock })
+    const deployer = new Deployer({ source, writer: source, settings: SETTINGS, log, clock })
     source.onChange((event) => deployer.apply(event))
     return { deployer, clock, lines }
   }
   const namesOf = (source: FakeSource): string[] =>
-    (['configmaps', 'serviceaccounts', 'services', 'deployments'] as const).flatMap((kind) =>
+    (['serviceaccounts', 'services', 'deployments'] as const).flatMap((kind) =>
       [...source.objects(kind)].map((one) => `${one.kind} ${one.metadata.name}`),
     )
 
@@ -281,13 +270,13 @@ describe('Deployer', () => {
     const { clock } = start(source)
     source.apply(gateway())
     await clock.advance(100)
-    assert.deepEqual(namesOf(source), ['ConfigMap istio-ca-root-cert', 'ServiceAccount way', 'Service way', 'Deployment way'])
+    assert.deepEqual(namesOf(source), ['ServiceAccount way', 'Service way', 'Deployment way'])
     source.delete([...source.objects('deployments')][0] as MeshObject)
     await clock.advance(100)
     assert.ok(namesOf(source).includes('Deployment way'))
     source.apply(gateway('way', { gatewayClassName: 'nginx' }))
     await clock.advance(100)
-    assert.deepEqual(namesOf(source), ['ConfigMap istio-ca-root-cert'])
+    assert.deepEqual(namesOf(source), [])
   })
 
   it('says why a Gateway has no waypoint, and goes on with the others', async () => {

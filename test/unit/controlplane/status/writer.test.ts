@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
 import { worldOf } from '../../../../controlplane/push/world.ts'
+import { patchTarget } from '../../../../controlplane/status/target.ts'
 import { StatusWriter } from '../../../../controlplane/status/writer.ts'
 import { Translator } from '../../../../controlplane/translate/translate.ts'
 import type { MeshObject } from '../../../../model/object.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
+import { FakeLeader } from '../../../support/fake-leader.ts'
 import { FakeSource, NAMES } from '../../../support/fake-source.ts'
 import { object, route, SHOP } from '../../../support/route-world.ts'
 import { keptLog } from '../../../support/xds-pair.ts'
@@ -37,7 +39,17 @@ class SlowSource extends FakeSource {
 class Scene {
   readonly source = new SlowSource()
   readonly kept = keptLog()
-  readonly #writer = new StatusWriter({ source: this.source, log: this.kept.log, clock: new FakeClock() })
+  readonly clock = new FakeClock()
+  readonly leader = new FakeLeader()
+  retries = 0
+  readonly #writer = new StatusWriter({
+    source: this.source,
+    target: patchTarget(this.source),
+    leader: this.leader,
+    log: this.kept.log,
+    clock: this.clock,
+    retry: () => this.retries++,
+  })
   readonly #translator = new Translator(NAMES)
 
   constructor(...objects: readonly MeshObject[]) {

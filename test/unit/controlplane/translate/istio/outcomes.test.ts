@@ -1,7 +1,9 @@
 // What is said of Istio's objects and of rate limits, as it is written into their status.
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
+import { SOLE_LEADER } from '../../../../../controlplane/leader/leader.ts'
 import { worldOf } from '../../../../../controlplane/push/world.ts'
+import { patchTarget } from '../../../../../controlplane/status/target.ts'
 import { StatusWriter } from '../../../../../controlplane/status/writer.ts'
 import { verdictOf } from '../../../../../controlplane/translate/istio/outcomes.ts'
 import { Translator } from '../../../../../controlplane/translate/translate.ts'
@@ -30,7 +32,13 @@ describe('controlplane/translate/istio/outcomes', () => {
   it('is written once, and again when it changes', async () => {
     const source = new FakeSource()
     const translator = new Translator(NAMES)
-    const writer = new StatusWriter({ source, log: keptLog().log, clock: new FakeClock() })
+    const writer = new StatusWriter({
+      source,
+      target: patchTarget(source),
+      leader: SOLE_LEADER,
+      log: keptLog().log,
+      clock: new FakeClock(),
+    })
     const run = async (): Promise<void> => {
       const translation = translator.translate(worldOf(source, new Set()))
       const programmed = { programmed: new Set<string>(), refusals: new Map<string, string>() }

@@ -1,0 +1,123 @@
+// The mesh's roots in every namespace, as ConfigMap `istio-ca-root-cert`: what pods that dial the control plane trust. The name and the
+// key are Istio's. They are the mesh's, whoever made the object: a stale one would cut its readers off.
+import type { Clock, Timer } from '../../kit/clock.ts'
+import { codeOf, messageOf } from '../../kit/error.ts'
+import type { Log } from '../../kit/log.ts'
+import type { MeshObject, Namespace, ObjectEvent } from '../../model/object.ts'
+import { ROOT_CONFIG_MAP, ROOT_KEY } from '../deploy/pod.ts'
+import type { Leader } from '../leader/leader.ts'
+import type { ConfigSource, ObjectWriter } from '../source/source.ts'
+
+const COALESCE_MS = 20
+const RETRY_MS = 2000
+const WRITES_AT_ONCE = 8
+const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
+
+/** What it works with. */
+export interface RootsOptions {
+  readonly source: Pick<ConfigSource, 'objects'> & Pick<ObjectWriter, 'create' | 'replace'>
+  readonly leader: Leader
+  rootsPem(): string
+  readonly log: Log
+  readonly clock: Clock
+}
+
+/** Keeps the ConfigMaps while this replica leads; dispose of it to stop. */
+export class RootsInNamespaces implements Disposable {
+  readonly #options: RootsOptions
+  #timer: Timer | undefined
+  #isRunning = false
+  #isKicked = false
+  #isStopped = false
+
+  constructor(options: RootsOptions) {
+    this.#options = options
+  }
+
+  /** Takes one event; only namespaces and these ConfigMaps matter. */
+  apply({ object: { kind, metadata } }: ObjectEvent): void {
+    if (kind === 'Namespace' || (kind === 'ConfigMap' && metadata.name === ROOT_CONFIG_MAP)) this.kick()
+  }
+
+  /** Asks for a look at all namespaces soon. */
+  kick(): void {
+    if (this.#isRunning) this.#isKicked = true
+    else this.#later(COALESCE_MS)
+  }
+
+  [Symbol.dispose](): void {
+    this.#isStopped = true
+    this.#timer?.[Symbol.dispose]()
+  }
+
+  #later(delayMs: number): void {
+    if (this.#isStopped) return
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = this.#options.clock.after(delayMs, () => {
+      this.#timer = undefined
+      void this.#run()
+    })
+    this.#timer.unref()
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    this.#isKicked = false
+    const due = this.#due()
+    const worker = async (): Promise<boolean> => {
+      let isWhole = true
+      for (let next = due.pop(); next !== undefined; next = due.pop()) isWhole = (await this.#write(next)) && isWhole
+      return isWhole
+    }
+    const done = await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, due.length) }, worker))
+    this.#isRunning = false
+    if (this.#isKicked) this.#later(COALESCE_MS)
+    else if (done.includes(false)) this.#later(RETRY_MS)
+  }
+
+  /** The ConfigMaps to be written. */
+  #due(): MeshObject[] {
+    const { source, leader, rootsPem } = this.#options
+    if (!leader.isLeader) return []
+    const pem = rootsPem()
+    const found = new Map<string, MeshObject>()
+    for (const object of source.objects('configmaps')) {
+      if (object.metadata.name === ROOT_CONFIG_MAP) found.set(object.metadata.namespace ?? '', object)
+    }
+    const due: MeshObject[] = []
+    for (const { metadata, status } of source.objects('namespaces') as Iterable<Namespace>) {
+      if (metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating') continue
+      const old = found.get(metadata.name)
+      if (old?.data?.[ROOT_KEY] !== pem) due.push(configMap(metadata.name, pem, old))
+    }
+    return due
+  }
+
+  /** @returns whether it is as it should be, or somebody else's change will lead back here */
+  async #write(object: MeshObject): Promise<boolean> {
+    const { source, leader, log } = this.#options
+    if (this.#isStopped || !leader.isLeader) return true // the next leader does it
+    const { namespace, resourceVersion } = object.metadata
+    try {
+      await (resourceVersion === undefined ? source.create(object) : source.replace(object))
+      log.info('roots written', { namespace })
+      return true
+    } catch (error) {
+      const fields = { namespace, code: codeOf(error), error: messageOf(error) }
+      if (EXPECTED.has(codeOf(error))) log.debug('the roots of a namespace were changed meanwhile, or it goes', fields)
+      else log.warn('the roots of a namespace could not be written', fields)
+      return false
+    }
+  }
+}
+
+function configMap(namespace: string, rootsPem: string, old: MeshObject | undefined): MeshObject {
+  const resourceVersion = old?.metadata.resourceVersion
+  const metadata = {
+    name: ROOT_CONFIG_MAP,
+    namespace,
+    labels: { 'istio.io/config': 'true' },
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+  }
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { [ROOT_KEY]: rootsPem } }
+}
