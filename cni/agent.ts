@@ -9,7 +9,7 @@ import { cniFailure } from './errors.ts'
 import { OUTSIDE } from './machine.ts'
 import type { AgentMetrics } from './metrics.ts'
 import type { PodFiles, PodPlace } from './pods.ts'
-import { openPodNetns } from './pods.ts'
+import { isGone, openPodNetns } from './pods.ts'
 import type { Publisher } from './publish.ts'
 import { decide, explain } from './rules.ts'
 import type { Steps } from './steps.ts'
@@ -95,9 +95,36 @@ export class Agent {
     }
   }
 
-  /** A pod's network goes away; kernel state is gone when this returns. An unknown pod is fine. */
-  remove(uid: string): void {
-    this.#runners.get(uid)?.dispatch('gone')
+  /**
+   * A pod's network goes away; kernel state is gone when this returns. An unknown pod is fine.
+   * @param containerId the sandbox that goes; a pod that has another one by now stays as it is
+   */
+  remove(uid: string, containerId?: string): void {
+    const runner = this.#runners.get(uid)
+    const current = runner?.place.containerId
+    if (containerId !== undefined && current !== undefined && current !== containerId) return
+    runner?.dispatch('gone')
+  }
+
+  /** The uid of the pod whose sandbox it is. */
+  uidOfContainer(containerId: string): string | undefined {
+    for (const { place } of this.#runners.values()) if (place.containerId === containerId) return place.uid
+    return undefined
+  }
+
+  /** Forgets pods whose namespace is gone, among those with a sandbox that is not of `live`; living ones are never let go. */
+  collect(live: ReadonlySet<string>): void {
+    for (const runner of [...this.#runners.values()]) {
+      const { place } = runner
+      if (place.containerId === undefined || live.has(place.containerId)) continue
+      try {
+        this.#checkNetns(place)
+        this.#options.log.warn('the runtime does not list a pod that lives; it stays', { pod: place.name, namespace: place.namespace })
+      } catch (error) {
+        if (!isGone(error)) throw error
+        runner.dispatch('gone')
+      }
+    }
   }
 
   /** The uid of a pod that the agent knows by name. */

@@ -1,33 +1,35 @@
 // The agent put together: kernel state, ZDS server, plugin socket, informer, repair. Start order: what runs already is
 // taken over before anybody may connect; labels are looked at once all objects are known. Stop leaves the kernel as it is.
+import { join } from 'node:path'
 import type { Clock, Timer } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { Readiness } from '../kit/ready.ts'
-import { cgroupId, makeCgroup } from '../linux/cgroup.ts'
 import { raiseFileLimit } from '../linux/limits.ts'
-import type { EndpointSlice, MeshObject, Namespace, Pod, Service } from '../model/object.ts'
-import { type Informer, type ObjectApi, openObjects } from '../objects/api.ts'
+import type { Pod } from '../model/object.ts'
+import { type ObjectApi, openObjects } from '../objects/api.ts'
 import { ZdsServer } from '../zds/server.ts'
 import { Agent } from './agent.ts'
-import { cniFailure } from './errors.ts'
 import { AgentMetrics } from './metrics.ts'
+import { AgentObjects } from './objects.ts'
 import { placeOf } from './place.ts'
+import { PluginCalls, type PluginCallsOptions } from './plugin/calls.ts'
 import { PodFiles } from './pods.ts'
+import { ProbeGroup } from './probe-group.ts'
+import { fixedGroup, podGroups } from './proxy-groups.ts'
 import { Publisher } from './publish.ts'
 import { openRedirect } from './redirect/open.ts'
 import type { Redirect, RedirectChoice } from './redirect/redirect.ts'
-import { reconcile } from './repair.ts'
+import { isWhole, type RepairOptions, reconcile } from './repair.ts'
 import type { PluginRequest } from './request.ts'
-import { type Door, serveMonitoring, servePlugin } from './server.ts'
-import { vipServices } from './services.ts'
+import { type Door, type PluginHandlers, serveMonitoring, servePlugin } from './server.ts'
 import type { AgentSettings } from './settings.ts'
 import { Steps } from './steps.ts'
+import { VipTable } from './vips.ts'
 import { CGROUPS, Ztunnels } from './ztunnels.ts'
 
-const KINDS = ['namespaces', 'pods', 'services', 'endpointslices']
-/** Bursts of slices (a rollout) are written at once. */
-const SERVICES_DELAY_MS = 20
+/** A ztunnel that is replaced is away for moments; the runtime takes the node down when the plugin says that it is limited. */
+const ZTUNNEL_AWAY_MS = 30_000
 
 /** The running agent. */
 export class AgentApp {
@@ -44,51 +46,32 @@ export class AgentApp {
   readonly #agent: Agent
   readonly #doors: Door[] = []
   readonly #ports: readonly number[]
-  #informer: Informer | undefined
+  readonly #probes: ProbeGroup
+  readonly #vips: VipTable
+  readonly #excluded: ReadonlySet<string>
+  #objects: AgentObjects | undefined
   #zds: ZdsServer | undefined
-  #servicesTimer: Timer | undefined
   #reconcileTimer: Timer | undefined
-  #probeGroup: bigint | undefined
 
   private constructor(settings: AgentSettings, log: Log, clock: Clock) {
     this.#settings = settings
     this.#log = log
     this.#clock = clock
     this.#ports = settings.isDnsRequired ? [15_001, 15_006, 15_008, 15_053] : [15_001, 15_006, 15_008]
-    this.#client = openObjects({ source: 'store', socketPath: settings.apiSocket })
+    const isKubernetes = settings.source === 'kubernetes'
+    this.#client = openObjects(
+      isKubernetes ? { source: 'kubernetes', kubeconfig: settings.kubeconfig } : { source: 'store', socketPath: settings.apiSocket },
+    )
+    this.#excluded = new Set(settings.excludedNamespaces.split(',').map((name) => name.trim()))
     const files = new PodFiles(settings.stateDir, log)
     const { redirect, choice } = openRedirect({ settings, places: () => files.load().map(({ place }) => place), log, clock })
     this.#datapath = redirect
     this.#redirect = choice
-    this.#ztunnels = this.#makeZtunnels(this.#datapath)
-    const publisher = new Publisher({
-      client: this.#client,
-      node: settings.node,
-      log: log.scope('publish'),
-      clock,
-      uidOf: (namespace, name) => this.#pod(namespace, name)?.metadata.uid,
-    })
-    const { releaseWaitMs } = settings
-    const steps = new Steps({
-      datapath: this.#datapath,
-      ztunnels: this.#ztunnels,
-      publisher,
-      clock,
-      requiredPorts: this.#ports,
-      releaseWaitMs,
-    })
-    this.#agent = new Agent({
-      node: settings.node,
-      steps,
-      files,
-      ztunnels: this.#ztunnels,
-      publisher,
-      objects: { pod: (namespace, name) => this.#pod(namespace, name), namespace: (name) => this.#namespace(name) },
-      excludedNamespaces: new Set(settings.excludedNamespaces.split(',').map((name) => name.trim())),
-      metrics: this.#metrics,
-      log: log.scope('enrol'),
-      clock,
-    })
+    this.#ztunnels = this.#makeZtunnels()
+    this.#probes = new ProbeGroup({ datapath: redirect, path: settings.probeCgroup, isMade: !isKubernetes, log: log.scope('probes') })
+    const objects = (): AgentObjects | undefined => this.#objects
+    this.#vips = new VipTable({ datapath: redirect, objects, node: settings.node, isServed: settings.areServicesServed, log, clock })
+    this.#agent = this.#makeAgent(files)
   }
 
   /**
@@ -116,7 +99,7 @@ export class AgentApp {
   async stop(): Promise<void> {
     this.#stop.abort()
     this.#agent.stop()
-    this.#servicesTimer?.[Symbol.dispose]()
+    this.#vips[Symbol.dispose]()
     this.#reconcileTimer?.[Symbol.dispose]()
     await Promise.all(this.#doors.map((door) => door.close()))
     await this.#zds?.close()
@@ -124,12 +107,14 @@ export class AgentApp {
     this.#datapath[Symbol.dispose]()
   }
 
-  #makeZtunnels(datapath: Redirect): Ztunnels {
-    const { ztunnelCgroup } = this.#settings
+  #makeZtunnels(): Ztunnels {
+    const { source, stateDir, ownNamespace, ztunnelAccount, ztunnelCgroup } = this.#settings
+    const pods = (): Pod[] => this.#objects?.pods() ?? []
+    const file = join(stateDir, 'proxy-groups')
     return new Ztunnels({
-      datapath,
+      datapath: this.#datapath,
       cgroups: CGROUPS,
-      ztunnelCgroup,
+      groups: source === 'store' ? fixedGroup(ztunnelCgroup) : podGroups({ pods, namespace: ownNamespace, account: ztunnelAccount, file }),
       log: this.#log.scope('zds'),
       clock: this.#clock,
       onRefused: () => this.#metrics.zdsRefused(),
@@ -140,140 +125,152 @@ export class AgentApp {
     })
   }
 
+  #makeAgent(files: PodFiles): Agent {
+    const { node, releaseWaitMs } = this.#settings
+    const pod = (namespace: string, name: string): Pod | undefined => this.#objects?.pod(namespace, name)
+    const publisher = new Publisher({
+      client: this.#client,
+      node,
+      log: this.#log.scope('publish'),
+      clock: this.#clock,
+      uidOf: (namespace, name) => pod(namespace, name)?.metadata.uid,
+    })
+    return new Agent({
+      node,
+      steps: new Steps({
+        datapath: this.#datapath,
+        ztunnels: this.#ztunnels,
+        publisher,
+        clock: this.#clock,
+        requiredPorts: this.#ports,
+        releaseWaitMs,
+      }),
+      files,
+      ztunnels: this.#ztunnels,
+      publisher,
+      objects: { pod, namespace: (name) => this.#objects?.namespace(name) },
+      excludedNamespaces: this.#excluded,
+      metrics: this.#metrics,
+      log: this.#log.scope('enrol'),
+      clock: this.#clock,
+    })
+  }
+
   async #open(): Promise<void> {
-    const { zdsPath, cniPath, monitoringPort } = this.#settings
-    const objects = this.#readiness.await('objects')
     this.#metrics.observe({
       datapath: this.#datapath,
       pods: () => [...this.#agent.runners().values()].map(({ stage, place }) => ({ ...place, stage })),
       isZtunnelConnected: () => this.#ztunnels.isConnected(),
     })
-    this.#keepProbeGroup()
+    this.#probes.keep()
     this.#ztunnels.adopt()
     this.#agent.restore()
+    this.#objects = this.#follow(this.#readiness.await('objects'))
     this.#zds = ZdsServer.listen({
-      path: zdsPath,
+      path: this.#settings.zdsPath,
       log: this.#log.scope('zds'),
       onConnection: (connection) => this.#ztunnels.accept(connection),
     })
-    const handlers = {
-      add: (request: PluginRequest) => this.#cmdAdd(request),
-      remove: (request: PluginRequest) => this.#cmdDel(request),
-      onAnswer: (status: number) => this.#metrics.answered(status),
+    await this.#openDoors(this.#objects)
+    this.#reconcile()
+  }
+
+  async #openDoors(objects: AgentObjects): Promise<void> {
+    const { cniPath, monitoringPort } = this.#settings
+    const calls = this.#pluginCalls(objects)
+    const handlers: PluginHandlers = {
+      call: (headers, text) => calls.answer(headers, text),
+      add: (request) => this.#cmdAdd(objects, request),
+      remove: ({ uid, namespace, name }) => this.#agent.remove(uid ?? this.#agent.uidOf(namespace, name) ?? ''),
+      onAnswer: (status) => this.#metrics.answered(status),
     }
     this.#doors.push(await servePlugin(cniPath, handlers, this.#log.scope('plugin')))
     const { registry } = this.#metrics
     const monitoring = { port: monitoringPort, registry, waitingFor: () => this.waitingFor(), dump: () => this.#dump(), log: this.#log }
     this.#doors.push(await serveMonitoring(monitoring))
-    this.#informer = this.#watch(objects)
-    this.#reconcile()
   }
 
-  #watch(ready: Disposable): Informer {
-    return this.#client.inform({
-      kinds: KINDS,
+  #follow(ready: Disposable): AgentObjects {
+    const { node, areServicesServed, source } = this.#settings
+    return new AgentObjects({
+      api: this.#client,
+      node,
+      hasServices: areServicesServed,
+      isKubernetes: source === 'kubernetes',
       log: this.#log.scope('objects'),
       clock: this.#clock,
       signal: this.#stop.signal,
       onSync: () => {
         ready[Symbol.dispose]()
-        queueMicrotask(() => this.#agent.namespaceChanged(undefined)) // after `#informer` is set
-        this.#servicesChanged()
+        this.#agent.namespaceChanged(undefined)
+        this.#vips.changed()
       },
-      onEvent: ({ type, object }) => this.#objectChanged(type, object),
+      onPod: (pod, isDeleted) => {
+        if (!isDeleted) this.#agent.podChanged(pod)
+      },
+      onNamespace: (name) => this.#agent.namespaceChanged(name),
+      onServices: () => this.#vips.changed(),
+      onNode: () => undefined,
     })
   }
 
-  #objectChanged(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: MeshObject): void {
-    if (object.kind === 'Namespace') this.#agent.namespaceChanged(object.metadata.name)
-    else if (object.kind === 'Pod' && type !== 'DELETED') this.#agent.podChanged(object as Pod)
-    else if (object.kind === 'Service' || object.kind === 'EndpointSlice') this.#servicesChanged()
-  }
-
-  #servicesChanged(): void {
-    this.#servicesTimer ??= this.#clock.after(SERVICES_DELAY_MS, () => {
-      this.#servicesTimer = undefined
-      this.#writeServices()
+  #pluginCalls(objects: AgentObjects): PluginCalls {
+    const { cmdaddTimeoutMs, netnsDir } = this.#settings
+    return new PluginCalls({
+      agent: this.#agent,
+      objects,
+      excludedNamespaces: this.#excluded,
+      cmdaddTimeoutMs,
+      netnsPath: (path) => path.replace(/^\/(var\/)?run\/netns(?=\/)/, netnsDir),
+      readiness: () => this.#pluginReadiness(),
+      isWhole: (uid) => {
+        const runner = this.#agent.runners().get(uid)
+        return runner !== undefined && isWhole(this.#repairOptions(), runner)
+      },
+      log: this.#log.scope('plugin'),
     })
   }
 
-  #writeServices(): void {
-    const services = this.#informer?.objects('services') as Iterable<Service>
-    const slices = this.#informer?.objects('endpointslices') as Iterable<EndpointSlice>
-    if (this.#informer === undefined) return
-    try {
-      this.#datapath.setServices(vipServices(services, slices, this.#settings.node))
-    } catch (error) {
-      this.#log.error('services do not fit into the kernel', { error: messageOf(error) })
-    }
+  #pluginReadiness(): ReturnType<PluginCallsOptions['readiness']> {
+    const waiting = this.#readiness.waitingFor()
+    if (waiting.length > 0) return { kind: 'away', why: `the agent waits for ${waiting.join(', ')}` }
+    const awayMs = this.#ztunnels.awayMs()
+    return awayMs < ZTUNNEL_AWAY_MS ? { kind: 'ready' } : { kind: 'limited', why: 'no ztunnel is connected to the agent' }
   }
 
-  async #cmdAdd(request: PluginRequest): Promise<string> {
+  async #cmdAdd(objects: AgentObjects, request: PluginRequest): Promise<string> {
     const { namespace, name, uid, netns, ips, hostInterface } = request
-    const pod = await this.#currentPod(namespace, name, uid)
-    const owner = this.#namespace(namespace) ?? (await this.#client.get('namespaces', undefined, namespace).catch(ifMissing<Namespace>))
+    const pod = await objects.currentPod(namespace, name, uid)
+    const owner = await objects.currentNamespace(namespace)
     const place = placeOf({ pod, netns, ips, hostInterface })
-    return this.#agent.add(place, pod, owner as Namespace | undefined, this.#settings.cmdaddTimeoutMs)
-  }
-
-  #cmdDel(request: PluginRequest): void {
-    const uid = request.uid ?? this.#agent.uidOf(request.namespace, request.name)
-    if (uid !== undefined) this.#agent.remove(uid)
-  }
-
-  /** The kubelet may know a pod before our watch does. */
-  async #currentPod(namespace: string, name: string, uid: string | undefined): Promise<Pod> {
-    const seen = this.#pod(namespace, name)
-    const pod = seen !== undefined && (uid === undefined || seen.metadata.uid === uid) ? seen : await this.#fetchPod(namespace, name)
-    if (pod === undefined || (uid !== undefined && pod.metadata.uid !== uid)) throw cniFailure('POD_UNKNOWN', { pod: name, namespace, uid })
-    return pod
-  }
-
-  async #fetchPod(namespace: string, name: string): Promise<Pod | undefined> {
-    return (await this.#client.get('pods', namespace, name).catch(ifMissing<MeshObject>)) as Pod | undefined
-  }
-
-  #pod(namespace: string, name: string): Pod | undefined {
-    return this.#informer?.get('pods', namespace, name) as Pod | undefined
-  }
-
-  #namespace(name: string): Namespace | undefined {
-    return this.#informer?.get('namespaces', undefined, name) as Namespace | undefined
+    return this.#agent.add(place, pod, owner, this.#settings.cmdaddTimeoutMs)
   }
 
   #reconcile(): void {
-    const { netnsDir, reconcileMs } = this.#settings
-    this.#keepProbeGroup()
+    this.#probes.keep()
     this.#ztunnels.dropDeadGroups()
-    reconcile({
+    reconcile(this.#repairOptions())
+    this.#reconcileTimer = this.#clock.after(this.#settings.reconcileMs, () => this.#reconcile())
+  }
+
+  #repairOptions(): RepairOptions {
+    return {
       datapath: this.#datapath,
       reattach: () => this.#reattach(),
       runners: () => this.#agent.runners(),
       requiredPorts: this.#ports,
       isZtunnelConnected: () => this.#ztunnels.isConnected(),
-      netnsDir,
+      netnsDir: this.#settings.netnsDir,
       metrics: this.#metrics,
       log: this.#log.scope('repair'),
-    })
-    this.#reconcileTimer = this.#clock.after(reconcileMs, () => this.#reconcile())
+    }
   }
 
   #reattach(): void {
     this.#datapath.reattach()
     this.#ztunnels.restoreGroups()
-    this.#probeGroup = undefined
-    this.#keepProbeGroup()
-    this.#writeServices()
-  }
-
-  /** The kubelet's group may be made again under the same name. */
-  #keepProbeGroup(): void {
-    makeCgroup(this.#settings.probeCgroup)
-    const id = cgroupId(this.#settings.probeCgroup)
-    if (id === this.#probeGroup) return
-    if (this.#probeGroup !== undefined) this.#datapath.removeProbeCgroup(this.#probeGroup)
-    this.#datapath.addProbeCgroup(id)
-    this.#probeGroup = id
+    this.#probes.keep(true)
+    this.#vips.write()
   }
 
   #dump(): unknown {
@@ -286,9 +283,4 @@ export class AgentApp {
     }))
     return { redirect: this.#redirect, pods }
   }
-}
-
-function ifMissing<T>(error: unknown): T | undefined {
-  if (codeOf(error) === 'NOT_FOUND') return undefined
-  throw error
 }

@@ -1,11 +1,32 @@
 // A pod's place in the network, found out from what the kubelet says: its namespace's names in the kernel, its device.
 import { deviceIndex } from '../linux/device.ts'
+import { hostSideOf } from '../linux/link.ts'
 import { type Netns, netnsCookie, openNetns } from '../linux/netns.ts'
+import type { IpAddress } from '../model/address.ts'
 import type { Pod } from '../model/object.ts'
 import { cniFailure } from './errors.ts'
-import type { PodPlace } from './pods.ts'
+import { openPodNetns, type PodPlace } from './pods.ts'
 import type { PluginRequest } from './request.ts'
 import { BYPASS_INBOUND_ANNOTATION } from './rules.ts'
+
+/** What the runtime's plugin call says, or what was found out without one. */
+export interface GivenPlace {
+  readonly pod: Pod
+  readonly netns: string
+  readonly ips: readonly IpAddress[]
+  /** Name inside the pod's namespace. */
+  readonly interfaceName: string
+  readonly containerId?: string
+}
+
+/** As `placeOf`, but the host's device is found at the other end of the pod's. @throws MeshError NETNS_GONE */
+export function findPlace(given: GivenPlace): PodPlace {
+  const { pod, netns, ips, containerId } = given
+  const place = placeOf({ pod, netns, ips, hostInterface: undefined })
+  using opened = openPodNetns(place)
+  const hostIfindex = hostSideOf(opened.fd, given.interfaceName)
+  return { ...place, hostIfindex, ...(containerId === undefined ? {} : { containerId }) }
+}
 
 /** Runs in the node's network namespace, which has the device. @throws MeshError NETNS_GONE, BAD_REQUEST (no such device) */
 export function placeOf(given: Pick<PluginRequest, 'netns' | 'ips' | 'hostInterface'> & { readonly pod: Pod }): PodPlace {

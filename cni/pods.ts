@@ -25,6 +25,8 @@ export interface PodPlace {
   /** Host side of its veth in the node's namespace; 0 = none. */
   readonly hostIfindex: number
   readonly bypassesInbound: boolean
+  /** Sandbox that the runtime's plugin call was about; absent = told by someone who does not know it. */
+  readonly containerId?: string
 }
 
 /** A file. */
@@ -132,6 +134,7 @@ export function parseRecord(text: string): Result<PodRecord> {
     ips: take('ips', ipsOf, []),
     hostIfindex: take('hostIfindex', (raw) => (Number.isSafeInteger(raw) && Number(raw) >= 0 ? Number(raw) : undefined), 0),
     bypassesInbound: take('bypassesInbound', flagOf, false),
+    ...(fields.containerId === undefined ? {} : { containerId: take('containerId', containerOf, '') }),
   }
   const enrolment: Enrolment = {
     stage: take('stage', (raw) => STAGES.find((stage) => stage === raw), 'out'),
@@ -162,6 +165,10 @@ export function isGone(error: unknown): boolean {
 
 function bigOf(raw: unknown): bigint | undefined {
   return typeof raw === 'string' && /^[1-9]\d{0,19}$/.test(raw) ? BigInt(raw) : undefined
+}
+
+function containerOf(raw: unknown): string | undefined {
+  return typeof raw === 'string' && /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(raw) ? raw : undefined
 }
 
 function flagOf(raw: unknown): boolean | undefined {

@@ -2,7 +2,7 @@
 // or removes what belongs to nobody. Calls run in the node's network namespace.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CapturedPod, PodState } from '../bpf/datapath.ts'
+import type { PodState } from '../bpf/datapath.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { netnsCookie, openNetns } from '../linux/netns.ts'
@@ -75,23 +75,38 @@ export function reconcile(options: RepairOptions): void {
   }
 }
 
+/** Whether the kernel has what an enrolled pod needs; nothing is repaired. @throws MeshError NETNS_GONE */
+export function isWhole(
+  options: Pick<RepairOptions, 'datapath' | 'open' | 'requiredPorts' | 'isZtunnelConnected'>,
+  runner: PodRunner,
+): boolean {
+  const seen = inspect(options, runner.place)
+  return driftOf(runner.enrolment, runner.place, seen, missingPorts(options, seen)) === undefined
+}
+
+function inspect(options: Pick<RepairOptions, 'datapath' | 'open'>, place: PodPlace): PodState {
+  using netns = (options.open ?? openPodNetns)(place)
+  const { uid, cookie, ips, hostIfindex } = place
+  return options.datapath.inspect({ uid, cookie, ips, hostIfindex, netnsFd: netns.fd })
+}
+
+function missingPorts(options: Pick<RepairOptions, 'requiredPorts' | 'isZtunnelConnected'>, seen: PodState): readonly number[] {
+  return options.isZtunnelConnected() ? options.requiredPorts.filter((port) => !seen.listeners.includes(port)) : []
+}
+
 function reconcilePod(options: RepairOptions, runner: PodRunner): void {
-  const { datapath, log, metrics } = options
+  const { log, metrics } = options
   const { place } = runner
   let seen: PodState
   try {
-    using netns = (options.open ?? openPodNetns)(place)
-    const { uid, cookie, ips, hostIfindex } = place
-    const pod: CapturedPod = { uid, cookie, ips, hostIfindex, netnsFd: netns.fd }
-    seen = datapath.inspect(pod)
+    seen = inspect(options, place)
   } catch (error) {
     if (!isGone(error)) throw error
     log.info('pod is gone without a word', { pod: place.name, namespace: place.namespace })
     runner.dispatch('gone')
     return
   }
-  const missing = options.isZtunnelConnected() ? options.requiredPorts.filter((port) => !seen.listeners.includes(port)) : []
-  const drift = driftOf(runner.enrolment, place, seen, missing)
+  const drift = driftOf(runner.enrolment, place, seen, missingPorts(options, seen))
   if (drift === undefined) return
   for (const kind of drift.kinds) metrics.drifted(kind)
   log.warn('kernel state of a pod was not what it should be; repairing', {

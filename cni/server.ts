@@ -1,14 +1,18 @@
-// The agent's two HTTP doors: cni.sock for the kubelet (cmdadd, cmddel) and a port on 127.0.0.1 for metrics and readiness.
+// The agent's two HTTP doors: cni.sock for the CNI plugin (/cni) and the local runtime's kubelet (/cmdadd, /cmddel), and a
+// port on 127.0.0.1 for metrics and readiness.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from 'prom-client'
 import { codeOf, MeshError, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { cniFailure } from './errors.ts'
+import type { PluginAnswer } from './plugin/calls.ts'
 import { type PluginRequest, parsePluginRequest } from './request.ts'
 
-/** What cni.sock does. Both may throw MeshErrors, whose status is the answer. */
+/** What cni.sock does. `add` and `remove` may throw MeshErrors, whose status is the answer. */
 export interface PluginHandlers {
+  /** A call of the CNI plugin; never rejects. */
+  call(headers: IncomingHttpHeaders, text: string): Promise<PluginAnswer>
   /** Resolves when the pod may start. */
   add(request: PluginRequest): Promise<string>
   /** Must not fail for an unknown pod. */
@@ -23,6 +27,8 @@ export interface Door {
 }
 
 const MAX_BODY_BYTES = 64 * 1024
+/** A plugin's stdin carries the results of all plugins before it. */
+const MAX_CALL_BYTES = 1024 * 1024
 const MAX_AT_ONCE = 256
 const REQUEST_TIMEOUT_MS = 30_000
 
@@ -33,14 +39,13 @@ export async function servePlugin(path: string, handlers: PluginHandlers, log: L
     atOnce++
     response.once('close', () => atOnce--)
     const work = atOnce > MAX_AT_ONCE ? Promise.reject(cniFailure('BUSY')) : answer(request, handlers)
-    work.then(
-      (text) => finish(response, handlers, 200, { result: text }),
-      (error: unknown) => {
+    work
+      .catch((error: unknown): PluginAnswer => {
         const status = error instanceof MeshError ? (error.row.status ?? 500) : 500
         log.warn('cni request failed', { path: request.url, status, error: messageOf(error) })
-        finish(response, handlers, status, { error: messageOf(error), code: codeOf(error) })
-      },
-    )
+        return { status, text: refusal(request.url === '/cni', error) }
+      })
+      .then((given) => finish(response, handlers, given))
   })
   server.requestTimeout = REQUEST_TIMEOUT_MS
   removeStale(path)
@@ -89,31 +94,39 @@ async function show(request: IncomingMessage, response: ServerResponse, options:
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-async function answer(request: IncomingMessage, handlers: PluginHandlers): Promise<string> {
+async function answer(request: IncomingMessage, handlers: PluginHandlers): Promise<PluginAnswer> {
+  if (request.method === 'POST' && request.url === '/cni') return handlers.call(request.headers, await bodyOf(request, MAX_CALL_BYTES))
   const isAdd = request.url === '/cmdadd'
   if (request.method !== 'POST' || (!isAdd && request.url !== '/cmddel'))
     throw cniFailure('BAD_REQUEST', { reason: 'use POST /cmdadd or POST /cmddel' })
-  const parsed = parsePluginRequest(await bodyOf(request), isAdd)
+  const parsed = parsePluginRequest(await bodyOf(request, MAX_BODY_BYTES), isAdd)
   if (!parsed.ok) throw cniFailure('BAD_REQUEST', { reason: parsed.errors.join('; ') })
-  if (isAdd) return handlers.add(parsed.value)
+  if (isAdd) return { status: 200, text: JSON.stringify({ result: await handlers.add(parsed.value) }) }
   handlers.remove(parsed.value)
-  return 'removed'
+  return { status: 200, text: JSON.stringify({ result: 'removed' }) }
 }
 
-async function bodyOf(request: IncomingMessage): Promise<string> {
+async function bodyOf(request: IncomingMessage, limitBytes: number): Promise<string> {
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length
-    if (length > MAX_BODY_BYTES) throw cniFailure('BAD_REQUEST', { reason: `more than ${MAX_BODY_BYTES} bytes` })
+    if (length > limitBytes) throw cniFailure('BAD_REQUEST', { reason: `more than ${limitBytes} bytes` })
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function finish(response: ServerResponse, handlers: PluginHandlers, status: number, body: object): void {
+function finish(response: ServerResponse, handlers: PluginHandlers, { status, text }: PluginAnswer): void {
   handlers.onAnswer(status)
-  response.writeHead(status, { ...JSON_TYPE, connection: 'close' }).end(JSON.stringify(body))
+  const headers = { ...JSON_TYPE, connection: 'close', 'content-length': Buffer.byteLength(text) }
+  response.writeHead(status, headers).end(text)
+}
+
+/** In the words of who asked: the plugin prints its answer as a CNI error (11 = try again later). */
+function refusal(isPlugin: boolean, error: unknown): string {
+  if (!isPlugin) return JSON.stringify({ error: messageOf(error), code: codeOf(error) })
+  return `${JSON.stringify({ cniVersion: '1.1.0', code: 11, msg: `weft: ${messageOf(error)}`, details: codeOf(error) })}\n`
 }
 
 /** Only a socket is replaced: a wrong setting must not delete a file. */

@@ -1,27 +1,69 @@
 // Settings of the node agent. Paths that are left empty follow from the mesh's directory and the node's name.
 import { join } from 'node:path'
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
+import { cgroup2Root } from '../linux/cgroup.ts'
 import { isRedirectWish } from './redirect/redirect.ts'
 
 /** The table; parser, help, docs and dump come from it. */
 export const SETTINGS = {
   node: { env: 'NODE_NAME', flag: '--node', type: 'text', default: undefined, help: 'name of this node' },
   meshDir: { env: 'WEFT_MESH_DIR', flag: '--mesh-dir', type: 'text', default: '/run/weft/default', help: "the mesh's directory" },
+  source: {
+    env: 'WEFT_SOURCE',
+    flag: '--source',
+    type: 'text',
+    default: 'store',
+    help: 'where objects are: store = the local runtime, kubernetes',
+  },
+  kubeconfig: {
+    env: 'KUBECONFIG_PATH',
+    flag: '--kubeconfig',
+    type: 'text',
+    default: '',
+    help: "kubernetes: kubeconfig file; unset = the pod's service account",
+  },
+  ownNamespace: {
+    env: 'POD_NAMESPACE',
+    flag: '--own-namespace',
+    type: 'text',
+    default: 'weft-system',
+    help: "kubernetes: where the mesh's own pods are; ztunnel is known by it",
+  },
+  ztunnelAccount: {
+    env: 'WEFT_ZTUNNEL_ACCOUNT',
+    flag: '--ztunnel-account',
+    type: 'text',
+    default: 'ztunnel',
+    help: "kubernetes: service account of ztunnel's pods",
+  },
+  areServicesServed: {
+    env: 'WEFT_SERVE_SERVICES',
+    flag: '--serve-services',
+    type: 'switch',
+    default: true,
+    help: 'virtual addresses are translated for pods outside the mesh; off where kube-proxy does it',
+  },
   apiSocket: { env: 'WEFT_API_SOCKET', flag: '--api-socket', type: 'text', default: '', help: 'object API; unset = MESH/api.sock' },
-  nodeCgroup: { env: 'WEFT_NODE_CGROUP', flag: '--cgroup', type: 'text', default: undefined, help: 'cgroup of the node, absolute path' },
+  nodeCgroup: {
+    env: 'WEFT_NODE_CGROUP',
+    flag: '--cgroup',
+    type: 'text',
+    default: '',
+    help: "cgroup above the node's pods, absolute path; unset on kubernetes = root of cgroup2",
+  },
   ztunnelCgroup: {
     env: 'WEFT_ZTUNNEL_CGROUP',
     flag: '--ztunnel-cgroup',
     type: 'text',
     default: '',
-    help: 'cgroup of the ztunnel; unset = NODE CGROUP/ztunnel',
+    help: 'store: cgroup of the ztunnel; unset = NODE CGROUP/ztunnel',
   },
   probeCgroup: {
     env: 'WEFT_PROBE_CGROUP',
     flag: '--probe-cgroup',
     type: 'text',
     default: '',
-    help: 'cgroup whose connects to pods are probes; unset = NODE CGROUP/kubelet',
+    help: "cgroup whose connects to pods are probes; unset = NODE CGROUP/kubelet; kubernetes: unset = auto, the kubelet's",
   },
   redirect: {
     env: 'WEFT_REDIRECT',
@@ -30,21 +72,33 @@ export const SETTINGS = {
     default: 'ebpf',
     help: 'how connections are led to ztunnel: ebpf, nftables, or auto = ebpf where the kernel can',
   },
-  bpffsDir: { env: 'WEFT_BPFFS_DIR', flag: '--bpffs-dir', type: 'text', default: '', help: "the node's pins; unset = MESH/bpf/NODE" },
-  zdsPath: { env: 'INPOD_UDS', flag: '--zds', type: 'text', default: '', help: 'socket for ztunnel; unset = MESH/nodes/NODE/zds.sock' },
+  bpffsDir: {
+    env: 'WEFT_BPFFS_DIR',
+    flag: '--bpffs-dir',
+    type: 'text',
+    default: '',
+    help: "the node's pins; unset = MESH/bpf/NODE; kubernetes: /sys/fs/bpf/weft",
+  },
+  zdsPath: {
+    env: 'INPOD_UDS',
+    flag: '--zds',
+    type: 'text',
+    default: '',
+    help: 'socket for ztunnel; unset = MESH/nodes/NODE/zds.sock; kubernetes: /run/weft/node/zds.sock',
+  },
   cniPath: {
     env: 'WEFT_CNI_SOCKET',
     flag: '--cni-socket',
     type: 'text',
     default: '',
-    help: 'socket for the kubelet; unset = MESH/nodes/NODE/cni.sock',
+    help: 'socket for the CNI plugin; unset = MESH/nodes/NODE/cni.sock; kubernetes: /run/weft/node/cni.sock',
   },
   stateDir: {
     env: 'WEFT_CNI_STATE',
     flag: '--state-dir',
     type: 'text',
     default: '',
-    help: 'one file per pod; unset = MESH/nodes/NODE/cni',
+    help: 'one file per pod; unset = MESH/nodes/NODE/cni; kubernetes: /run/weft/node/cni',
   },
   netnsDir: { env: 'WEFT_NETNS_DIR', flag: '--netns-dir', type: 'text', default: '/run/netns', help: 'where named network namespaces are' },
   excludedNamespaces: {
@@ -95,27 +149,40 @@ export const SETTINGS = {
 /** The values, no path empty. */
 export type AgentSettings = Settings<typeof SETTINGS>
 
-/** Reads the settings and fills in the paths; every fault at once. */
-export function readSettings(args: readonly string[], env: Readonly<Record<string, string | undefined>>): ParsedSettings<typeof SETTINGS> {
+/** The same on every node of Kubernetes: each has its own /run. The plugin and the chart know them. */
+const KUBERNETES_NODE_DIR = '/run/weft/node'
+const KUBERNETES_BPFFS_DIR = '/sys/fs/bpf/weft'
+
+/** Reads the settings and fills in the paths; every fault at once. @param cgroupRoot where cgroup2 is mounted */
+export function readSettings(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  cgroupRoot: () => string = cgroup2Root,
+): ParsedSettings<typeof SETTINGS> {
   const parsed = parseSettings(SETTINGS, args, env)
   if (!parsed.ok) return parsed
   const { value } = parsed
   const errors: string[] = []
   if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(value.node))
     errors.push(`${SETTINGS.node.flag}: ${JSON.stringify(value.node)} is not a node name`)
-  if (!value.nodeCgroup.startsWith('/')) errors.push(`${SETTINGS.nodeCgroup.flag}: an absolute path is needed`)
+  const isKubernetes = value.source === 'kubernetes'
+  const nodeCgroup = value.nodeCgroup === '' && isKubernetes ? cgroupRoot() : value.nodeCgroup
+  if (!isKubernetes && value.source !== 'store')
+    errors.push(`${SETTINGS.source.flag}: ${JSON.stringify(value.source)} is neither store nor kubernetes`)
+  if (!nodeCgroup.startsWith('/')) errors.push(`${SETTINGS.nodeCgroup.flag}: an absolute path is needed`)
   if (value.monitoringPort > 65_535) errors.push(`${SETTINGS.monitoringPort.flag}: ${value.monitoringPort} is not a port`)
   if (!isRedirectWish(value.redirect))
     errors.push(`${SETTINGS.redirect.flag}: ${JSON.stringify(value.redirect)} is none of ebpf, nftables, auto`)
   if (value.reconcileMs < 100) errors.push(`${SETTINGS.reconcileMs.flag}: at least 100ms`)
   if (errors.length > 0) return { ok: false, errors }
-  const nodeDir = join(value.meshDir, 'nodes', value.node)
+  const nodeDir = isKubernetes ? KUBERNETES_NODE_DIR : join(value.meshDir, 'nodes', value.node)
   const filled: AgentSettings = {
     ...value,
+    nodeCgroup,
     apiSocket: value.apiSocket || join(value.meshDir, 'api.sock'),
-    ztunnelCgroup: value.ztunnelCgroup || join(value.nodeCgroup, 'ztunnel'),
-    probeCgroup: value.probeCgroup || join(value.nodeCgroup, 'kubelet'),
-    bpffsDir: value.bpffsDir || join(value.meshDir, 'bpf', value.node),
+    ztunnelCgroup: value.ztunnelCgroup || join(nodeCgroup, 'ztunnel'),
+    probeCgroup: value.probeCgroup || (isKubernetes ? 'auto' : join(nodeCgroup, 'kubelet')),
+    bpffsDir: value.bpffsDir || (isKubernetes ? KUBERNETES_BPFFS_DIR : join(value.meshDir, 'bpf', value.node)),
     zdsPath: value.zdsPath || join(nodeDir, 'zds.sock'),
     cniPath: value.cniPath || join(nodeDir, 'cni.sock'),
     stateDir: value.stateDir || join(nodeDir, 'cni'),

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { type Clock, pause } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
-import { cgroupId, cgroupOfPid } from '../linux/cgroup.ts'
+import { cgroupId } from '../linux/cgroup.ts'
 import type { ZdsConnection } from '../zds/server.ts'
 import { cniFailure } from './errors.ts'
 import { isGone, openPodNetns, type PodPlace } from './pods.ts'
+import type { ProxyGroups } from './proxy-groups.ts'
 import type { Redirect } from './redirect/redirect.ts'
 
 /** The part of ZdsConnection that is used here. */
@@ -16,8 +17,6 @@ export type ZtunnelConnection = Pick<ZdsConnection, 'id' | 'peer' | 'closed' | '
 
 /** Questions to the kernel about cgroups; replaced in unit tests. */
 export interface CgroupView {
-  /** Absolute path of the group that a process is in. @throws when the process is gone */
-  ofPid(pid: number): string
   idOf(path: string): bigint
   /** Whether a process is in the group; false when the group is gone. */
   isPopulated(path: string): boolean
@@ -25,7 +24,6 @@ export interface CgroupView {
 
 /** The real cgroup tree. */
 export const CGROUPS: CgroupView = {
-  ofPid: cgroupOfPid,
   idOf: cgroupId,
   isPopulated(path) {
     try {
@@ -41,8 +39,7 @@ export const CGROUPS: CgroupView = {
 export interface ZtunnelsOptions {
   readonly datapath: Pick<Redirect, 'addProxyCgroup' | 'removeProxyCgroup'>
   readonly cgroups: CgroupView
-  /** The group in which the node's ztunnel runs. */
-  readonly ztunnelCgroup: string
+  readonly groups: ProxyGroups
   readonly log: Log
   readonly clock: Clock
   /** A process that is not the ztunnel tried. */
@@ -67,15 +64,18 @@ export class Ztunnels {
   /** Group -> id, while its entry is in the kernel: until no connection and no process is left in it. */
   readonly #proxyGroups = new Map<string, bigint>()
   readonly #arrivals = new Set<() => void>()
+  /** When the last connection ended, or the start. */
+  #awaySinceMs: number
 
   constructor(options: ZtunnelsOptions) {
     this.#options = options
+    this.#awaySinceMs = options.clock.monotonicMs()
   }
 
-  /** Takes over the kernel's entry of an earlier process, so that it goes when the group is empty. */
+  /** Takes over the kernel's entries of an earlier process, so that they go when their groups are empty. */
   adopt(): void {
-    const { cgroups, ztunnelCgroup } = this.#options
-    if (cgroups.isPopulated(ztunnelCgroup)) this.#proxyGroups.set(ztunnelCgroup, cgroups.idOf(ztunnelCgroup))
+    for (const [group, id] of this.#options.groups.earlier()) this.#proxyGroups.set(group, id)
+    this.dropDeadGroups()
   }
 
   /** Writes the groups into maps that were made anew. */
@@ -87,6 +87,11 @@ export class Ztunnels {
     return this.#connections.size > 0
   }
 
+  /** For how long no ztunnel has been connected, in milliseconds; 0 = one is. */
+  awayMs(): number {
+    return this.isConnected() ? 0 : this.#options.clock.monotonicMs() - this.#awaySinceMs
+  }
+
   /** Processes that are connected now. */
   pids(): number[] {
     return [...this.#connections.values()].map((connection) => connection.peer.pid)
@@ -94,14 +99,14 @@ export class Ztunnels {
 
   /** A connection that has said hello; closed when its process is not the node's ztunnel. */
   accept(connection: ZtunnelConnection): void {
-    const { cgroups, datapath, ztunnelCgroup, log } = this.#options
+    const { cgroups, datapath, groups, log } = this.#options
     const { pid, uid } = connection.peer
     try {
-      const group = cgroups.ofPid(pid)
-      if (group !== ztunnelCgroup) throw cniFailure('NOT_THE_ZTUNNEL', { pid, uid, cgroup: group })
+      const group = groups.groupOf(pid)
       const id = cgroups.idOf(group)
       datapath.addProxyCgroup(id) // before the first Add: its listeners register themselves as they open
       this.#proxyGroups.set(group, id)
+      groups.remember(this.#proxyGroups)
     } catch (error) {
       log.warn('connection refused: not the ztunnel of this node', { pid, uid, error: messageOf(error) })
       this.#options.onRefused()
@@ -151,11 +156,12 @@ export class Ztunnels {
 
   /** Takes groups out of the kernel in which neither a connection nor a process is left. Called on each reconcile. */
   dropDeadGroups(): void {
-    if (this.#connections.size > 0) return // all are in the same group
-    for (const [group, id] of this.#proxyGroups) {
-      if (this.#options.cgroups.isPopulated(group)) continue
-      this.#options.datapath.removeProxyCgroup(id)
+    const { cgroups, datapath, groups } = this.#options
+    for (const [group, id] of [...this.#proxyGroups]) {
+      if (cgroups.isPopulated(group)) continue
+      datapath.removeProxyCgroup(id)
       this.#proxyGroups.delete(group)
+      groups.remember(this.#proxyGroups)
     }
   }
 
@@ -183,6 +189,7 @@ export class Ztunnels {
     this.#connections.delete(connection.id)
     const next = this.#newest()
     if (wasNewest && next !== undefined) void this.#sendSnapshot(next) // it was not told what the newer one was
+    if (next === undefined) this.#awaySinceMs = this.#options.clock.monotonicMs()
     this.#options.onChange(next !== undefined)
     this.dropDeadGroups()
   }

@@ -1,6 +1,7 @@
 // Who may be the node's ztunnel and what it is told: snapshots, newest connection, removals, groups in the kernel.
 import assert from 'node:assert/strict'
 import type { PodPlace } from '../../../cni/pods.ts'
+import { fixedGroup } from '../../../cni/proxy-groups.ts'
 import { type ZtunnelConnection, Ztunnels } from '../../../cni/ztunnels.ts'
 import { codeOf } from '../../../kit/error.ts'
 import type { IpAddress } from '../../../model/address.ts'
@@ -69,15 +70,18 @@ class Bench {
   readonly ztunnels = new Ztunnels({
     datapath: { addProxyCgroup: (id) => void this.kernel.push(`+${id}`), removeProxyCgroup: (id) => void this.kernel.push(`-${id}`) },
     cgroups: {
-      ofPid: (pid) => {
+      idOf: () => 77n,
+      isPopulated: () => this.isPopulated,
+    },
+    groups: fixedGroup(
+      GROUP,
+      (pid) => {
         const group = this.groups.get(pid)
         if (group === undefined) throw Object.assign(new Error('gone'), { code: 'ENOENT' })
         return group
       },
-      idOf: () => 77n,
-      isPopulated: () => this.isPopulated,
-    },
-    ztunnelCgroup: GROUP,
+      () => 77n,
+    ),
     log: silentLog,
     clock: this.clock,
     onRefused: () => this.refused++,
