@@ -18,19 +18,19 @@ import { printNote, sentenceOf } from './output.ts'
 /** The whole command line. */
 export function makeProgram(): Command {
   const program = new Command('weft')
-  program.description('a service mesh without sidecars, on one machine').version('0.1.0').exitOverride()
+  program.description('a service mesh without sidecars, on one machine or in a Kubernetes cluster').version('0.1.0').exitOverride()
   program.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
   registerUp(program, DEFAULT_NAME)
   registerDown(program, DEFAULT_NAME)
   registerDemo(program)
-  registerExec(program, DEFAULT_NAME)
-  registerObjects(program, DEFAULT_NAME)
-  registerLogs(program, DEFAULT_NAME)
-  registerStatus(program, DEFAULT_NAME)
+  registerExec(program)
+  registerObjects(program)
+  registerLogs(program)
+  registerStatus(program)
   registerCheck(program)
-  registerZtunnelConfig(program, DEFAULT_NAME)
-  registerWaypoint(program, DEFAULT_NAME)
-  registerRelease(program, DEFAULT_NAME)
+  registerZtunnelConfig(program)
+  registerWaypoint(program)
+  registerRelease(program)
   for (const command of program.commands.flatMap((one) => [one, ...one.commands])) {
     command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
   }

@@ -1,7 +1,7 @@
 // Settings of the control plane: one row each.
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
 import { isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from '../telemetry/trace-settings.ts'
-import { WAYPOINT_SETTINGS, waypointSettingFaults } from './deploy/settings.ts'
+import { WAYPOINT_ROWS, waypointSettingFaults } from './deploy/settings.ts'
 
 /** The table. */
 export const SETTINGS = {
@@ -114,7 +114,7 @@ export const SETTINGS = {
     default: 'weft-system/ztunnel',
     help: 'NAMESPACE/ACCOUNT of node proxies, separated by commas',
   },
-  ...WAYPOINT_SETTINGS,
+  ...WAYPOINT_ROWS,
   tracingEndpoint: {
     type: 'text',
     env: 'WEFT_TRACING_ENDPOINT',

@@ -1,5 +1,5 @@
-// weft exec: runs a command in a pod: its network, DNS and cgroup (so that it is captured like the pod's own processes),
-// and inside the container's other namespaces when one runs. Needs no running `up`.
+// weft exec: runs a command in a pod. On a cluster through the API; on the local runtime in the pod's network, DNS and cgroup (so
+// that it is captured like the pod's own processes), and inside the container's other namespaces when one runs, without `up`.
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -14,24 +14,51 @@ import { runtimeFailure } from '../../runtime/errors.ts'
 import { setprivArgs } from '../../runtime/kubelet/capabilities.ts'
 import { readSandbox, type SandboxRecord } from '../../runtime/kubelet/sandbox.ts'
 import { type MeshLayout, meshLayout, podDir } from '../../runtime/layout.ts'
-import { parseTarget } from '../connect.ts'
-import { parseMeshName } from '../options.ts'
+import { execInPod } from '../cluster/exec.ts'
+import { findContainer } from '../cluster/pods.ts'
+import { findTarget, openAccess, openApi, parseTarget, type Target, type TargetFlags, withTarget } from '../connect.ts'
 
 /** Registers the command. */
-export function registerExec(program: Command, defaultName: string): void {
-  program
-    .command('exec')
+export function registerExec(program: Command): void {
+  withTarget(program.command('exec'))
     .description("run a command in a pod: the pod's network, DNS, cgroup and file system; ends with the command's status")
     .argument('<NS/POD>', 'the pod; the beginning of its name is enough (a Deployment’s name)')
     .argument('<CMD...>', 'command, after --')
     .option('-c, --container <NAME>', 'container; default the first that runs')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .showHelpAfterError('write -- before the command: weft exec NS/POD -- CMD')
-    .action(async (target: string, command: string[], flags: { container?: string; name: string }) => {
+    .action(async (pod: string, command: string[], flags: TargetFlags & { container?: string }) => {
+      const target = findTarget(flags, 'read')
+      if (target.kind === 'cluster') {
+        process.exitCode = await runInCluster(target, pod, flags.container, command)
+        return
+      }
       if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
-      const mesh = meshLayout(flags.name)
-      process.exitCode = await run(await entrance(mesh, findSandbox(mesh, target), flags.container, command))
+      const mesh = meshLayout(target.name)
+      process.exitCode = await run(await entrance(mesh, findSandbox(mesh, pod), flags.container, command))
     })
+}
+
+/** With a terminal on both sides it is the command's terminal. */
+async function runInCluster(
+  target: Extract<Target, { kind: 'cluster' }>,
+  pod: string,
+  container: string | undefined,
+  command: readonly string[],
+): Promise<number> {
+  using api = openApi(target)
+  using access = openAccess(target)
+  const { stdin, stdout, stderr } = process
+  const tty = stdin.isTTY === true && stdout.isTTY === true
+  const chosen = await findContainer(api, pod, container)
+  if (tty) stdin.setRawMode(true)
+  try {
+    const size = (): { columns: number; rows: number } => ({ columns: stdout.columns, rows: stdout.rows })
+    const onResize = (listener: () => void): void => void stdout.on('resize', listener)
+    return await execInPod(access, { ...chosen, command, stdin, stdout, stderr, tty, size, onResize })
+  } finally {
+    if (tty) stdin.setRawMode(false)
+    stdin.destroy()
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-// weft apply, delete, get, label: objects of the mesh. They change the mesh's store, never the user's files.
+// weft apply, delete, get, label: objects of a local mesh or of a cluster (there by server-side apply), never the user's files.
 import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
@@ -7,57 +7,48 @@ import type { ObjectApi } from '../../objects/api.ts'
 import { type ParsedDocument, parseFile } from '../../objects/document.ts'
 import { KINDS, type KindRow, kindOf } from '../../objects/kinds.ts'
 import { formatDocumentFault, listFiles } from '../../runtime/seed.ts'
-import { connectMesh } from '../connect.ts'
-import { collectLabel, parseFormat, parseKind, parseMeshName } from '../options.ts'
+import { findTarget, openApi, type TargetFlags, withTarget } from '../connect.ts'
+import { collectLabel, parseFormat, parseKind } from '../options.ts'
 import { type Format, formatTable, formatValue, print, printNote, sentenceOf } from '../output.ts'
 import { columnsOf } from '../columns.ts'
 
-interface FileFlags {
+interface FileFlags extends TargetFlags {
   readonly file: string
   readonly namespace: string
-  readonly name: string
 }
 
 /** Registers apply, delete, get and label. */
-export function registerObjects(program: Command, defaultName: string): void {
-  program
-    .command('apply')
+export function registerObjects(program: Command): void {
+  withTarget(program.command('apply'))
     .description("put objects of YAML files into the mesh (the user's files are not changed)")
     .requiredOption('-f, --file <PATH>', 'file or directory; - reads standard input')
     .option('-n, --namespace <NS>', 'for objects that name none', 'default')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(applyFiles)
-  program
-    .command('delete')
+  withTarget(program.command('delete'))
     .description('delete objects: those of files, or one by kind and name')
     .argument('[KIND]', 'kind, such as pod or service', parseKind)
     .argument('[OBJECT]', 'name of the object')
     .option('-f, --file <PATH>', 'file or directory; - reads standard input')
     .option('-n, --namespace <NS>', 'namespace', 'default')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(deleteObjects)
-  program
-    .command('get')
+  withTarget(program.command('get'))
     .description('show objects')
     .argument('<KIND>', `kind: ${KINDS.map((row) => row.plural).join(', ')}`, parseKind)
     .argument('[OBJECT]', 'name of one object')
     .option('-n, --namespace <NS>', 'namespace; default all')
     .option('-o, --output <FORMAT>', 'table, json or yaml', parseFormat, 'table')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(getObjects)
-  program
-    .command('label')
+  withTarget(program.command('label'))
     .description('set (key=value) or remove (key-) labels')
     .argument('<KIND>', 'kind, such as namespace or pod', parseKind)
     .argument('<OBJECT>', 'name of the object')
     .argument('<LABELS...>', 'key=value or key-', collectLabel)
     .option('-n, --namespace <NS>', 'namespace of the object', 'default')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
     .action(labelObject)
 }
 
 async function applyFiles(flags: FileFlags): Promise<void> {
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'change'))
   const { documents, faultCount } = readDocuments(flags)
   const order = KINDS.map((row) => row.kind)
   let failed = faultCount
@@ -76,7 +67,7 @@ async function applyFiles(flags: FileFlags): Promise<void> {
 async function deleteObjects(row: KindRow | undefined, name: string | undefined, flags: Partial<FileFlags> & FileFlags): Promise<void> {
   if (flags.file === undefined && (row === undefined || name === undefined))
     throw new InvalidArgumentError('KIND and OBJECT, or -f PATH, are needed')
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'change'))
   if (flags.file !== undefined) {
     const { documents, faultCount } = readDocuments(flags)
     for (const { object } of documents.toReversed()) await deleteOne(client, object)
@@ -103,9 +94,9 @@ async function deleteOne(client: ObjectApi, object: MeshObject): Promise<void> {
 async function getObjects(
   row: KindRow,
   name: string | undefined,
-  flags: { namespace?: string; output: Format; name: string },
+  flags: TargetFlags & { namespace?: string; output: Format },
 ): Promise<void> {
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'read'))
   const format = flags.output
   if (name !== undefined) {
     const object = await client.get(row.plural, row.isNamespaced ? (flags.namespace ?? 'default') : undefined, name)
@@ -120,9 +111,9 @@ async function labelObject(
   row: KindRow,
   name: string,
   labels: Record<string, string | null>,
-  flags: { namespace: string; name: string },
+  flags: TargetFlags & { namespace: string },
 ): Promise<void> {
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'change'))
   const stored = await client.patch(row.plural, row.isNamespaced ? flags.namespace : undefined, name, {
     metadata: { labels },
   })

@@ -1,35 +1,56 @@
-// weft status: nodes, components with memory, pods with enrolment, last events, and loudly what was released.
+// weft status: nodes, components with memory, pods with enrolment, last events or certificates, and loudly what was released.
 import type { Command } from 'commander'
+import { systemClock } from '../../kit/clock.ts'
 import { codeOf } from '../../kit/error.ts'
 import { meshLayout } from '../../runtime/layout.ts'
 import { type ReleaseMark, readReleases } from '../../runtime/release.ts'
 import type { MeshStatus } from '../../runtime/status.ts'
-import { connectMesh } from '../connect.ts'
-import { parseFormat, parseMeshName } from '../options.ts'
+import { withSystemNamespace } from '../cluster/components.ts'
+import { gatherFacts, statusOfCluster } from '../cluster/status.ts'
+import { formatClusterStatus } from '../cluster/status-text.ts'
+import { connectMesh, findTarget, openAccess, openApi, type Target, type TargetFlags, targetWords, withTarget } from '../connect.ts'
+import { parseFormat } from '../options.ts'
 import { type Format, formatBytes, formatTable, formatValue, print, printNote } from '../output.ts'
+import { readDumps } from '../ztunnels.ts'
+
+interface Flags extends TargetFlags {
+  readonly output: Format
+  readonly systemNamespace: string
+}
 
 /** Registers the command. */
-export function registerStatus(program: Command, defaultName: string): void {
-  program
-    .command('status')
-    .description('nodes, components with memory, pods with enrolment, last events; status 1 when the mesh is not whole')
+export function registerStatus(program: Command): void {
+  withSystemNamespace(withTarget(program.command('status')))
+    .description('nodes, components, pods with enrolment, certificates or last events; status 1 when the mesh is not whole')
     .option('-o, --output <FORMAT>', 'table, json or yaml', parseFormat, 'table')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
-    .action(async (flags: { output: Format; name: string }) => {
-      using client = connectMesh(flags.name)
-      const format = flags.output
-      let status: MeshStatus
-      try {
-        status = (await client.read('/status')) as MeshStatus
-      } catch (error) {
-        // `up` is dead; what was released is a file.
-        if (codeOf(error) === 'API_UNREACHABLE')
-          for (const line of releaseLines(readReleases(meshLayout(flags.name)), flags.name)) printNote(line)
-        throw error
-      }
-      print(format === 'table' ? formatStatus(status) : formatValue(status, format))
-      if (!status.isReady || status.released.length > 0) process.exitCode = 1
+    .action((flags: Flags) => {
+      const target = findTarget(flags, 'read')
+      return target.kind === 'local' ? showLocal(target.name, flags.output) : showCluster(target, flags)
     })
+}
+
+async function showLocal(name: string, format: Format): Promise<void> {
+  using client = connectMesh(name)
+  let status: MeshStatus
+  try {
+    status = (await client.read('/status')) as MeshStatus
+  } catch (error) {
+    // `up` is dead; what was released is a file.
+    if (codeOf(error) === 'API_UNREACHABLE') for (const line of releaseLines(readReleases(meshLayout(name)), name)) printNote(line)
+    throw error
+  }
+  print(format === 'table' ? formatStatus(status) : formatValue(status, format))
+  if (!status.isReady || status.released.length > 0) process.exitCode = 1
+}
+
+async function showCluster(target: Extract<Target, { kind: 'cluster' }>, { output, systemNamespace }: Flags): Promise<void> {
+  using api = openApi(target)
+  using access = openAccess(target)
+  const dumps = (): ReturnType<typeof readDumps> => readDumps(target, systemNamespace, undefined)
+  const facts = await gatherFacts(api, access, { systemNamespace, nowMs: systemClock.nowMs(), dumps })
+  const status = statusOfCluster(facts)
+  print(output === 'table' ? formatClusterStatus(status, targetWords(target)) : formatValue(status, output))
+  if (!status.isReady) process.exitCode = 1
 }
 
 /** The status as text. */

@@ -5,8 +5,8 @@ import { codeOf } from '../../kit/error.ts'
 import type { MeshObject } from '../../model/object.ts'
 import type { ObjectApi } from '../../objects/api.ts'
 import { objectFailure } from '../../objects/errors.ts'
-import { connectMesh } from '../connect.ts'
-import { countFrom, parseFormat, parseMeshName } from '../options.ts'
+import { findTarget, openApi, type TargetFlags, withTarget } from '../connect.ts'
+import { countFrom, parseFormat } from '../options.ts'
 import { type Format, formatTable, formatValue, print, printNote } from '../output.ts'
 import {
   DEFAULT_WAYPOINT,
@@ -23,9 +23,8 @@ import {
   waypointGateway,
 } from '../waypoint-view.ts'
 
-interface Flags {
+interface Flags extends TargetFlags {
   readonly namespace: string
-  readonly name: string
   readonly for?: Traffic
   readonly enrollNamespace?: boolean
   readonly overwrite?: boolean
@@ -40,14 +39,10 @@ const POLL_MS = 200
 const MODE = 'istio.io/dataplane-mode'
 
 /** Registers the command. */
-export function registerWaypoint(program: Command, defaultName: string): void {
+export function registerWaypoint(program: Command): void {
   const waypoint = program.command('waypoint').description('make, show and delete waypoints, the proxies for HTTP')
   const command = (name: string, description: string): Command =>
-    waypoint
-      .command(name)
-      .description(description)
-      .option('-n, --namespace <NS>', 'namespace', 'default')
-      .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
+    withTarget(waypoint.command(name)).description(description).option('-n, --namespace <NS>', 'namespace', 'default')
   command('apply', 'make a waypoint, or change what it takes')
     .argument('[WAYPOINT]', 'its name', DEFAULT_WAYPOINT)
     .option('--for <TRAFFIC>', `what it takes: ${TRAFFIC.join(', ')}; default service`, parseTraffic)
@@ -76,7 +71,7 @@ export function registerWaypoint(program: Command, defaultName: string): void {
 }
 
 async function apply(name: string, flags: Flags): Promise<void> {
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'change'))
   const { namespace } = flags
   const old = await find(client, namespace, name)
   if (old !== undefined && !isWaypoint(old)) throw objectFailure('CONFLICT', { what: `gateway ${namespace}/${name} is no waypoint` })
@@ -111,7 +106,7 @@ function generate(name: string, flags: Flags): void {
 }
 
 async function list(flags: Flags): Promise<void> {
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'read'))
   const { output } = flags
   const found = await all(client, flags.allNamespaces === true ? undefined : flags.namespace)
   if (output !== 'table') return print(formatValue({ apiVersion: 'v1', kind: 'List', items: found }, output))
@@ -119,7 +114,7 @@ async function list(flags: Flags): Promise<void> {
 }
 
 async function status(name: string | undefined, flags: Flags): Promise<void> {
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'read'))
   const { namespace } = flags
   const chosen = async (): Promise<readonly MeshObject[]> =>
     name === undefined ? all(client, namespace) : [await getWaypoint(client, namespace, name)]
@@ -134,7 +129,7 @@ async function status(name: string | undefined, flags: Flags): Promise<void> {
 async function remove(names: readonly string[], flags: Flags): Promise<void> {
   const { namespace } = flags
   if ((names.length === 0) === (flags.all !== true)) throw new InvalidArgumentError('say which: names, or --all.')
-  using client = connectMesh(flags.name)
+  using client = openApi(findTarget(flags, 'change'))
   const chosen = flags.all === true ? (await all(client, namespace)).map(({ metadata }) => metadata.name) : names
   if (chosen.length === 0) print('no waypoints')
   for (const name of chosen) {

@@ -1,31 +1,30 @@
 // weft ztunnel-config: what the proxies of the nodes know and do, from their /config_dump; istioctl's columns.
 import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
-import { objectFailure } from '../../objects/errors.ts'
-import { getInNetns } from '../../runtime/node-http.ts'
-import { meshLayout, type NodeLayout } from '../../runtime/layout.ts'
-import { readRecord } from '../../runtime/state.ts'
-import { runtimeFailure } from '../../runtime/errors.ts'
-import { parseFormat, parseMeshName } from '../options.ts'
+import { withSystemNamespace } from '../cluster/components.ts'
+import { findTarget, type TargetFlags, withTarget } from '../connect.ts'
+import { parseFormat } from '../options.ts'
 import { type Format, formatTable, formatValue, print, printNote, sentenceOf } from '../output.ts'
 import { VIEWS, type View, type ZtunnelDump } from '../ztunnel-views.ts'
+import { readDumps } from '../ztunnels.ts'
 
-const ADMIN_PORT = 15000
+interface Flags extends TargetFlags {
+  readonly node?: string
+  readonly output: Format
+  readonly systemNamespace: string
+}
 
 /** Registers the command. */
-export function registerZtunnelConfig(program: Command, defaultName: string): void {
-  program
-    .command('ztunnel-config')
+export function registerZtunnelConfig(program: Command): void {
+  withSystemNamespace(withTarget(program.command('ztunnel-config')))
     .alias('zc')
     .description('what the proxies know and do')
     .argument('<WHAT>', Object.keys(VIEWS).join(', '), parseView)
     .option('--node <NODE>', 'one node only')
     .option('-o, --output <FORMAT>', 'table, json or yaml', parseFormat, 'table')
-    .option('--name <NAME>', 'name of the mesh', parseMeshName, defaultName)
-    .action(async (view: View, flags: { node?: string; output: Format; name: string }) => {
-      if (process.getuid?.() !== 0) throw runtimeFailure('NOT_ROOT')
+    .action(async (view: View, flags: Flags) => {
       const format = flags.output
-      const dumps = await readDumps(flags.name, flags.node)
+      const dumps = await goodDumps(flags)
       if (format !== 'table') return print(formatValue(Object.fromEntries(dumps.map(([node, dump]) => [node, view.values(dump)])), format))
       const rows = new Map<string, readonly string[]>()
       // Every node knows the same mesh: equal rows are shown once, unless the view is about the node itself.
@@ -38,32 +37,21 @@ export function registerZtunnelConfig(program: Command, defaultName: string): vo
     })
 }
 
-/** @throws MeshError MESH_MISSING | NOT_FOUND | NODE_UNREACHABLE (every node is) */
-async function readDumps(name: string, wanted: string | undefined): Promise<[node: string, dump: ZtunnelDump][]> {
-  const record = readRecord(name)
-  if (record === undefined) throw runtimeFailure('MESH_MISSING', { name })
-  const mesh = meshLayout(name)
-  const nodes = record.nodes.map((_, index) => mesh.node(index + 1)).filter((node) => wanted === undefined || node.name === wanted)
-  if (nodes.length === 0) throw objectFailure('NOT_FOUND', { node: wanted })
-  const dumps: [string, ZtunnelDump][] = []
+/** What failed is said; with nothing left the last failure is thrown. */
+async function goodDumps(flags: Flags): Promise<[node: string, dump: ZtunnelDump][]> {
+  const all = await readDumps(findTarget(flags, 'read'), flags.systemNamespace, flags.node)
+  const good: [string, ZtunnelDump][] = []
   let failure: unknown
-  for (const node of nodes) {
-    try {
-      dumps.push([node.name, await readDump(node)])
-    } catch (error) {
-      failure = error
-      printNote(`weft: ${node.name}: ${sentenceOf(error)}`)
+  for (const one of all) {
+    if ('dump' in one) good.push([one.node, one.dump])
+    else {
+      failure = one.failure
+      printNote(`weft: ${one.node}: ${sentenceOf(one.failure)}`)
       process.exitCode = 1
     }
   }
-  if (dumps.length === 0) throw failure
-  return dumps
-}
-
-async function readDump(node: NodeLayout): Promise<ZtunnelDump> {
-  const { status, body } = await getInNetns(node.netns, '127.0.0.1', ADMIN_PORT, '/config_dump')
-  if (status !== 200) throw runtimeFailure('NODE_UNREACHABLE', { status })
-  return JSON.parse(body) as ZtunnelDump
+  if (good.length === 0) throw failure
+  return good
 }
 
 function parseView(text: string): View {

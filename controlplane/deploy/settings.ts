@@ -4,7 +4,7 @@ import type { ResourceRequirements, StringMap } from '../../model/object.ts'
 import type { DeploySettings } from './pod.ts'
 
 /** The rows; part of the table of `controlplane/settings.ts`. */
-export const WAYPOINT_SETTINGS = {
+export const WAYPOINT_ROWS = {
   waypointImage: {
     type: 'text',
     env: 'WEFT_WAYPOINT_IMAGE',
@@ -56,7 +56,7 @@ export const WAYPOINT_SETTINGS = {
   },
 } as const satisfies Readonly<Record<string, SettingRow>>
 
-type WaypointSettings = Settings<typeof WAYPOINT_SETTINGS>
+type WaypointSettings = Settings<typeof WAYPOINT_ROWS>
 
 const POLICIES = ['Always', 'IfNotPresent', 'Never'] as const
 const DNS_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/
@@ -68,13 +68,13 @@ export function waypointSettingFaults(settings: WaypointSettings): string[] {
   const faults: string[] = []
   const say = (row: SettingRow, sentence: string): void => void faults.push(`${row.flag}: ${sentence}`)
   if (waypointPullPolicy !== '' && pullPolicyOf(waypointPullPolicy) === undefined)
-    say(WAYPOINT_SETTINGS.waypointPullPolicy, `${JSON.stringify(waypointPullPolicy)} is none of ${POLICIES.join(', ')}`)
+    say(WAYPOINT_ROWS.waypointPullPolicy, `${JSON.stringify(waypointPullPolicy)} is none of ${POLICIES.join(', ')}`)
   for (const name of wordsOf(waypointPullSecrets, ',').filter((one) => !DNS_NAME.test(one)))
-    say(WAYPOINT_SETTINGS.waypointPullSecrets, `${JSON.stringify(name)} is not the name of a Secret`)
+    say(WAYPOINT_ROWS.waypointPullSecrets, `${JSON.stringify(name)} is not the name of a Secret`)
   if (waypointPriorityClass !== '' && !DNS_NAME.test(waypointPriorityClass))
-    say(WAYPOINT_SETTINGS.waypointPriorityClass, `${JSON.stringify(waypointPriorityClass)} is not a name`)
+    say(WAYPOINT_ROWS.waypointPriorityClass, `${JSON.stringify(waypointPriorityClass)} is not a name`)
   if (resourcesOf(settings.waypointResources) === undefined)
-    say(WAYPOINT_SETTINGS.waypointResources, 'JSON such as {"requests":{"cpu":"100m"},"limits":{"memory":"1Gi"}} is needed')
+    say(WAYPOINT_ROWS.waypointResources, 'JSON such as {"requests":{"cpu":"100m"},"limits":{"memory":"1Gi"}} is needed')
   return faults
 }
 

@@ -1,10 +1,10 @@
 // The control plane's settings about waypoint pods: what is refused, in which words, and what becomes of the rest.
 import assert from 'node:assert/strict'
-import { deploySettingsOf, WAYPOINT_SETTINGS, waypointSettingFaults } from '../../../../controlplane/deploy/settings.ts'
+import { deploySettingsOf, WAYPOINT_ROWS, waypointSettingFaults } from '../../../../controlplane/deploy/settings.ts'
 import { parseSettings } from '../../../../kit/settings.ts'
 
 function read(...args: string[]) {
-  const parsed = parseSettings(WAYPOINT_SETTINGS, args, {})
+  const parsed = parseSettings(WAYPOINT_ROWS, args, {})
   assert.ok(parsed.ok)
   return parsed.value
 }
