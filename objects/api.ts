@@ -4,7 +4,7 @@ import type { Clock } from '../kit/clock.ts'
 import type { Log } from '../kit/log.ts'
 import type { MeshObject, ObjectEvent, TokenReviewStatus } from '../model/object.ts'
 import { ObjectClient } from './client.ts'
-import { objectFailure } from './errors.ts'
+import { KubeClient } from './kube/kube-client.ts'
 
 /** A list and the version from which a watch continues it; the version means something to its API only. */
 export interface ObjectList {
@@ -33,6 +33,19 @@ export interface LogOptions {
   readonly tail?: number
   readonly follow?: boolean
   readonly signal?: AbortSignal
+}
+
+/** An object's status alone; `metadata.resourceVersion` makes the change conditional (CONFLICT). */
+export interface ObjectStatus {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly resourceVersion?: string }
+  readonly status: object
+}
+
+/** `fieldManager`: in whose name; what this manager set before and does not set now is taken away. */
+export interface StatusOptions {
+  readonly fieldManager: string
 }
 
 /** `kinds`: lower-case plurals. Callbacks run one at a time and must not throw. */
@@ -67,7 +80,7 @@ export interface Informer {
 /**
  * The object API. Every method throws MeshError of `objects/errors.ts`: NOT_FOUND | UNKNOWN_KIND | INVALID_OBJECT | CONFLICT |
  * VERSION_TOO_OLD | BAD_REQUEST | TOO_LARGE | STORE_FULL | NOT_READY | API_FAILED | API_UNREACHABLE and, on Kubernetes,
- * FORBIDDEN | KUBECONFIG_INVALID. `kind` is the lower-case plural (`pods`), `namespace` undefined for cluster-scoped kinds.
+ * FORBIDDEN | UNAUTHENTICATED | KUBECONFIG_INVALID. `kind` is the lower-case plural (`pods`), `namespace` undefined for cluster-scoped kinds.
  */
 export interface ObjectApi extends Disposable {
   list(kind: string, namespace?: string): Promise<ObjectList>
@@ -88,6 +101,8 @@ export interface ObjectApi extends Disposable {
     mergePatch: object,
     options?: { readonly subresource?: 'status' },
   ): Promise<MeshObject>
+  /** Sets our part of the status (server-side apply, forced); the local runtime merges it and knows no field managers. */
+  applyStatus(object: ObjectStatus, options: StatusOptions): Promise<MeshObject>
   /** Whose token this is, and whether it is good for the audience. A bad token is an answer, not an error. */
   reviewToken(token: string, audience: string): Promise<TokenReviewStatus>
   /** A token of a service account, bound to a pod when one is named. */
@@ -103,8 +118,10 @@ export type ObjectsPlace =
   | { readonly source: 'store'; readonly socketPath: string }
   | { readonly source: 'kubernetes'; readonly kubeconfig?: string; readonly context?: string }
 
-/** Opens the API; connects when it is first used. The caller disposes it. */
+/**
+ * Opens the API; connects when it is first used. The caller disposes it.
+ * @throws MeshError KUBECONFIG_INVALID when the file cannot be read, or outside a cluster without one
+ */
 export function openObjects(place: ObjectsPlace): ObjectApi {
-  if (place.source === 'store') return new ObjectClient({ socketPath: place.socketPath })
-  throw objectFailure('NOT_READY', { what: 'the Kubernetes client' })
+  return place.source === 'store' ? new ObjectClient({ socketPath: place.socketPath }) : new KubeClient(place)
 }

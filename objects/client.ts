@@ -3,8 +3,19 @@
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { messageOf } from '../kit/error.ts'
 import type { MeshObject, TokenReviewStatus } from '../model/object.ts'
-import type { DeleteOptions, InformOptions, Informer, LogOptions, ObjectApi, ObjectList, TokenRequest } from './api.ts'
+import type {
+  DeleteOptions,
+  InformOptions,
+  Informer,
+  LogOptions,
+  ObjectApi,
+  ObjectList,
+  ObjectStatus,
+  StatusOptions,
+  TokenRequest,
+} from './api.ts'
 import { isObjectErrorCode, objectFailure } from './errors.ts'
+import { kindOf } from './kinds.ts'
 import { informer } from './informer.ts'
 
 /** One line of a watch; `BOOKMARK` says that everything up to now was sent and carries no object. */
@@ -58,6 +69,14 @@ export class ObjectClient implements ObjectApi {
   ): Promise<MeshObject> {
     const path = objectPath(kind, namespace, name) + (options.subresource === undefined ? '' : `/${options.subresource}`)
     return this.#call('PATCH', path, mergePatch) as Promise<MeshObject>
+  }
+
+  applyStatus({ apiVersion, kind, metadata, status }: ObjectStatus, _options: StatusOptions): Promise<MeshObject> {
+    const { name, namespace, resourceVersion } = metadata
+    const plural = kindOf(apiVersion, kind)?.plural
+    if (plural === undefined) return Promise.reject(objectFailure('UNKNOWN_KIND', { apiVersion, kind }))
+    const lock = resourceVersion === undefined ? {} : { metadata: { resourceVersion } }
+    return this.patch(plural, namespace, name, { ...lock, status }, { subresource: 'status' })
   }
 
   reviewToken(token: string, audience: string): Promise<TokenReviewStatus> {

@@ -14,6 +14,26 @@ export const OBJECT_ERRORS = {
     hint: 'read it again and repeat the change',
     status: 409,
   },
+  FORBIDDEN: {
+    source: 'internal',
+    retry: 'yes',
+    message: 'a right is missing on the cluster',
+    hint: 'grant the verb on the resource to the account, e.g. with the chart of this version',
+    status: 403,
+  },
+  UNAUTHENTICATED: {
+    source: 'internal',
+    retry: 'yes',
+    message: 'the API server does not accept our credentials',
+    hint: 'check the user of the kubeconfig, or the service account token of the pod',
+    status: 401,
+  },
+  KUBECONFIG_INVALID: {
+    source: 'internal',
+    retry: 'no',
+    message: 'there is no usable way to the cluster',
+    hint: 'check the file and its current context with: kubectl --kubeconfig FILE config view',
+  },
   VERSION_TOO_OLD: { source: 'downstream', retry: 'yes', message: 'the watch starts before the kept history', status: 410 },
   TOO_LARGE: { source: 'downstream', retry: 'no', message: 'the request is larger than 4 MiB', status: 413 },
   STORE_FULL: {
@@ -29,7 +49,7 @@ export const OBJECT_ERRORS = {
     source: 'upstream',
     retry: 'yes',
     message: 'the object API does not answer',
-    hint: 'is the mesh running? start it with: weft up -f DIR',
+    hint: 'is it running? a mesh on this machine is started with: weft up -f DIR',
   },
 } as const satisfies Record<string, ErrorRow>
 

@@ -40,9 +40,33 @@ export const KINDS: readonly KindRow[] = [
   row('Event', 'events', ['v1'], true, ['ev']),
 ]
 
+/** Kinds that mean something on Kubernetes only: what the chart installs, and what replicas agree by. The local store takes none. */
+export const CLUSTER_KINDS: readonly KindRow[] = [
+  row('CustomResourceDefinition', 'customresourcedefinitions', ['apiextensions.k8s.io/v1'], false, ['crd']),
+  row('ClusterRole', 'clusterroles', ['rbac.authorization.k8s.io/v1'], false, []),
+  row('ClusterRoleBinding', 'clusterrolebindings', ['rbac.authorization.k8s.io/v1'], false, []),
+  row('Role', 'roles', ['rbac.authorization.k8s.io/v1'], true, []),
+  row('RoleBinding', 'rolebindings', ['rbac.authorization.k8s.io/v1'], true, []),
+  row('PriorityClass', 'priorityclasses', ['scheduling.k8s.io/v1'], false, ['pc']),
+  row('NetworkPolicy', 'networkpolicies', ['networking.k8s.io/v1'], true, ['netpol']),
+  row('ResourceQuota', 'resourcequotas', ['v1'], true, ['quota']),
+  row('Lease', 'leases', ['coordination.k8s.io/v1'], true, []),
+  row('DaemonSet', 'daemonsets', ['apps/v1'], true, ['ds']),
+  row('StatefulSet', 'statefulsets', ['apps/v1'], true, ['sts']),
+  row('ReplicaSet', 'replicasets', ['apps/v1'], true, ['rs']),
+  row('Job', 'jobs', ['batch/v1'], true, []),
+  row('ServiceMonitor', 'servicemonitors', ['monitoring.coreos.com/v1'], true, ['smon']),
+  row('PodMonitor', 'podmonitors', ['monitoring.coreos.com/v1'], true, ['pmon']),
+]
+
 /** @returns the row of a kind as objects write it (`Pod`) whose apiVersion is accepted; undefined when unknown. */
 export function kindOf(apiVersion: string, kind: string): KindRow | undefined {
   return KINDS.find((entry) => entry.kind === kind && entry.apiVersions.includes(apiVersion))
+}
+
+/** @returns the row of a kind that a cluster may have: of KINDS or of CLUSTER_KINDS; `test` chooses. */
+export function findKind(test: (row: KindRow) => boolean): KindRow | undefined {
+  return KINDS.find(test) ?? CLUSTER_KINDS.find(test)
 }
 
 /** @returns the row of a path segment (`pods`). */
