@@ -52,6 +52,11 @@ const KUBERNETES_PACKAGES = [
   { name: 'libc6-dev', isThere: () => existsSync('/usr/include/stdio.h') },
   { name: 'pkg-config', isThere: () => hasProgram('pkg-config') },
   { name: 'libseccomp-dev', isThere: () => existsSync('/usr/include/seccomp.h') },
+]
+/** What the image is made of and with. */
+const IMAGE_PACKAGES = [
+  ...PACKAGES.filter((row) => row.name === 'libbpf1'),
+  { name: 'binutils', isThere: () => hasProgram('strip') },
   { name: 'nftables', isThere: () => hasProgram('nft') },
 ]
 /** Servers that stand behind a waypoint. */
@@ -59,7 +64,7 @@ const INTEROP_PACKAGES = [...TEST_PACKAGES, ...BENCH_HTTP_PACKAGES.filter((row) 
 
 /**
  * Installs what tests or benchmarks use besides the machine's own part; call it after setUpMachine.
- * @param {'test' | 'interop' | 'kubernetes' | 'bench' | 'bench:http'} purpose
+ * @param {'test' | 'interop' | 'kubernetes' | 'image' | 'bench' | 'bench:http'} purpose
  * @throws SetupError
  */
 export function setUpTools(purpose) {
@@ -67,7 +72,8 @@ export function setUpTools(purpose) {
   const tables = {
     test: ofTests,
     interop: INTEROP_PACKAGES,
-    kubernetes: KUBERNETES_PACKAGES,
+    kubernetes: [...KUBERNETES_PACKAGES, ...IMAGE_PACKAGES],
+    image: IMAGE_PACKAGES,
     bench: BENCH_PACKAGES,
     'bench:http': BENCH_HTTP_PACKAGES,
   }
