@@ -32,6 +32,7 @@ const TEST_PACKAGES = [
   { name: 'bpftool', isThere: () => hasProgram('bpftool') },
   { name: 'curl', isThere: () => hasProgram('curl') },
   { name: 'openssl', isThere: () => hasProgram('openssl') },
+  { name: 'nftables', isThere: () => hasProgram('nft') },
 ]
 const CI_PACKAGES = [
   { name: 'clang', isThere: () => hasProgram('clang') },
