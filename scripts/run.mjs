@@ -39,6 +39,11 @@ const TARGETS = {
   },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),
+  stage: (args) => node('scripts/stage.ts', args, { NODE_NO_WARNINGS: '1' }), // stripping types is called experimental
+  'build:image': (args) => {
+    setUpTools('image')
+    return node('scripts/image.ts', args, { NODE_NO_WARNINGS: '1' })
+  },
   'build:bpf': (args) => node('bpf/build.ts', args),
   'build:cni': (args) => node('cni/plugin/build.ts', args),
   'build:proto': (args) => node('proto/build.ts', args),

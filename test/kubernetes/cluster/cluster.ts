@@ -35,16 +35,19 @@ export class Cluster implements AsyncDisposable {
     rmSync(layout.dir, { recursive: true, force: true })
     mkdirSync(layout.dir, { recursive: true })
     writeFileSync(join(layout.dir, 'options.json'), JSON.stringify(options))
+    let nodes: readonly Promise<void>[] = []
     try {
       await makeClusterPki(layout)
       await startControlPlane(layout, binaries)
       tell('the control plane is ready')
       const numbers = Array.from({ length: layout.nodes }, (_, index) => index + 1)
-      await Promise.all(numbers.map((number) => startNode(layout, number, binaries, images)))
+      nodes = numbers.map((number) => startNode(layout, number, binaries, images))
+      await Promise.all(nodes)
       const cluster = new Cluster(layout, binaries)
       if (options.hasDns === true) await startDns(cluster)
       return cluster
     } catch (error) {
+      await Promise.allSettled(nodes)
       await removeCluster(layout, true)
       throw error
     } finally {

@@ -1,5 +1,5 @@
 // Images of a test cluster, made of programs of this machine: the sandbox's, CoreDNS, and the application's (the shop, test pods).
-import { cpSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeImageArchive } from '../../../scripts/oci.ts'
@@ -42,7 +42,6 @@ function appImage(folder: string): string {
   return inScratch((rootfs) => {
     makeRoot(rootfs)
     putFile(rootfs, process.execPath, '/usr/bin/node')
-    symlinkSync('/usr/bin/node', join(rootfs, 'bin/node'))
     for (const tool of APP_TOOLS) putProgram(rootfs, tool)
     const shop = join(ROOT, 'samples/shop')
     for (const file of readdirSync(shop).filter((name) => name.endsWith('.mjs'))) cpSync(join(shop, file), join(rootfs, 'shop', file))

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import { Cluster } from './cluster.ts'
 import { type ClusterOptions, clusterLayout } from './layout.ts'
 import { inNode } from './node.ts'
-import { isAlive } from './processes.ts'
+import { interrupt, isAlive } from './processes.ts'
 import { removeCluster } from './remove.ts'
 
 const HELP = `A real Kubernetes for tests. Needs root.
@@ -55,15 +55,7 @@ async function up(): Promise<number> {
   const { id, proxy } = values
   if (proxy !== undefined && proxy !== 'nftables' && proxy !== 'iptables') throw new Error(`--proxy ${proxy}: nftables or iptables`)
   const options: ClusterOptions = { id, number: Number(values.number), nodes: Number(values.nodes), proxy, hasDns: values.dns }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
-      process.stderr.write('ending: the cluster is removed\n')
-      removeCluster(clusterLayout(options)).then(
-        () => process.exit(130),
-        () => process.exit(1),
-      )
-    })
-  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
   const begunMs = performance.now()
   const cluster = await Cluster.up(options, (sentence) => process.stderr.write(`${sentence}\n`))
   process.stderr.write(`up after ${((performance.now() - begunMs) / 1000).toFixed(1)} s\n`)

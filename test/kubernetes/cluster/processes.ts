@@ -1,6 +1,6 @@
 // Programs of a test cluster: run to their end, or started as daemons that outlive this process and are found again by a file
 // with their pid.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,8 +16,18 @@ export interface RunOptions {
   readonly signal?: AbortSignal
 }
 
+let isInterrupted = false
+const running = new Set<ChildProcess>()
+
+/** From now on nothing is started any more by `run` and `startDaemon`, and what `run` has started is ended: for a signal's handler. */
+export function interrupt(): void {
+  isInterrupted = true
+  for (const child of running) child.kill('SIGTERM')
+}
+
 /** Runs a program. @returns its standard output @throws Error with what it wrote when it fails */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  if (isInterrupted) throw new Error('interrupted')
   const { status, stdout, stderr } = await attempt(program, args, options)
   if (status === 0) return stdout
   throw new Error(`${program} ${args.join(' ')}: exit code ${status}\n${`${stdout}\n${stderr}`.trim().slice(-4000)}`)
@@ -35,6 +45,7 @@ export function attempt(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     env: { ...process.env, ...options.env },
   })
+  running.add(child)
   const out: Buffer[] = []
   const err: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
@@ -43,7 +54,10 @@ export function attempt(
   child.stdin.end(options.input ?? '')
   return new Promise((done, fail) => {
     child.on('error', fail)
-    child.on('close', (code) => done({ status: code ?? 1, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }))
+    child.on('close', (code) => {
+      running.delete(child)
+      done({ status: code ?? 1, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() })
+    })
   })
 }
 
@@ -53,6 +67,7 @@ export function attempt(
  * @returns its pid
  */
 export function startDaemon(cluster: ClusterLayout, name: string, command: readonly string[], cgroups: readonly string[] = []): number {
+  if (isInterrupted) throw new Error('interrupted')
   mkdirSync(cluster.logDir, { recursive: true })
   mkdirSync(cluster.pidDir, { recursive: true })
   const log = openSync(join(cluster.logDir, `${name}.log`), 'a')
@@ -102,6 +117,7 @@ export async function until(what: string, limitMs: number, isSo: () => Promise<b
     } catch (error) {
       last = error
     }
+    if (isInterrupted) throw new Error('interrupted')
     if (performance.now() > endMs) throw new Error(`${what}: not within ${limitMs / 1000} s`, { cause: last })
     await sleep(POLL_MS)
   }

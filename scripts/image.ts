@@ -1,0 +1,138 @@
+// Makes the one image of the mesh as an OCI archive, from the packed package, without docker and without a registry: the interpreter,
+// the libraries that it and libbpf need, nft, and /opt/weft with the packages of production. `node scripts/run.mjs build:image
+// [--tarball FILE] [--name NAME] [--out FILE]`. No certificates of authorities: Node.js brings its own.
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { writeImageArchive } from './oci.ts'
+import { makeRoot, putFile, putLibrary, putProgram } from './rootfs.ts'
+import { stage } from './stage.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const HOME = '/opt/weft'
+const NODE = '/usr/bin/node'
+
+/** What an image is made of and where it goes. */
+export interface ImageOptions {
+  readonly name: string
+  readonly archive: string
+  /** From `npm pack`; undefined = packed now. */
+  readonly tarball?: string | undefined
+}
+
+/** @returns sizes in bytes, and the manifest's digest @throws Error with what could not be done */
+export function makeImage(options: ImageOptions): { bytes: number; layerBytes: number; digest: string } {
+  const scratch = mkdtempSync(join(tmpdir(), 'weft-image-'))
+  try {
+    const rootfs = join(scratch, 'root')
+    makeRoot(rootfs)
+    putInterpreter(rootfs)
+    putLibrary(rootfs, libbpf())
+    putProgram(rootfs, 'nft')
+    putPackage(rootfs, options.tarball ?? pack(scratch), scratch)
+    putModules(rootfs)
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    const labels = { 'org.opencontainers.image.title': 'weft', 'org.opencontainers.image.version': version }
+    const env = ['NODE_ENV=production']
+    const { name, archive } = options
+    return writeImageArchive({ name, rootfs, archive, entrypoint: [NODE], env, workdir: HOME, labels, isCompressed: true })
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+/** What `npm pack` makes, in a folder of its own so that the checkout stays as it is. */
+function pack(scratch: string): string {
+  const folder = join(scratch, 'pack')
+  stage(join(folder, 'dist'))
+  for (const name of ['package.json', 'weft', 'README.md', 'LICENSE']) cpSync(join(ROOT, name), join(folder, name))
+  const tarball = run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', scratch], folder).trim()
+  return join(scratch, tarball)
+}
+
+function putInterpreter(rootfs: string): void {
+  putFile(rootfs, process.execPath, NODE)
+  run('strip', [join(rootfs, NODE)], rootfs)
+}
+
+function putPackage(rootfs: string, tarball: string, scratch: string): void {
+  const unpacked = join(scratch, 'unpacked')
+  mkdirSync(unpacked)
+  run('tar', ['-xzf', tarball, '-C', unpacked], scratch)
+  const home = join(rootfs, HOME)
+  mkdirSync(join(rootfs, 'opt'))
+  renameSync(join(unpacked, 'package/dist'), home)
+  cpSync(join(unpacked, 'package/package.json'), join(home, 'package.json'))
+}
+
+/** As `npm ci --omit=dev` would have it; read from the lock file and copied, so that no registry is asked. */
+function putModules(rootfs: string): void {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Readonly<Record<string, { dev?: boolean; devOptional?: boolean }>>
+  }
+  for (const [path, entry] of Object.entries(packages)) {
+    const isRun = path !== '' && entry.dev !== true && entry.devOptional !== true && !NOT_RUN.test(path)
+    if (!isRun || !existsSync(join(ROOT, path))) continue
+    cpSync(join(ROOT, path), join(rootfs, HOME, path), { recursive: true, filter: (file) => isNeeded(path, file) })
+  }
+  const bin = join(rootfs, HOME, 'node_modules/.bin')
+  mkdirSync(bin, { recursive: true })
+  symlinkSync(NODE, join(bin, 'node'))
+}
+
+/** Types; the interpreter's package, which is in the image as a program. */
+const NOT_RUN = /^node_modules\/(@types\/|node-linux-)/
+const NEVER_READ =
+  /\.(d\.[cm]?ts|ts|map|md|markdown|flow|c|cc|h|hpp|gyp|tsbuildinfo|bare)$|\/(test|tests|docs|example|examples|bench|benchmarks|\.github)$/i
+const LICENCE = /\/(licen[cs]e|notice)[^/]*$/i
+
+function isNeeded(path: string, file: string): boolean {
+  const inside = file.slice(join(ROOT, path).length)
+  if (LICENCE.test(inside)) return true
+  if (inside.includes('/node_modules')) return false // has a row of its own
+  if (path === 'node_modules/koffi' || path.startsWith('node_modules/@koromix/')) return isOurKoffi(inside)
+  return !NEVER_READ.test(inside)
+}
+
+/** It brings a library for every platform, and its sources. */
+function isOurKoffi(inside: string): boolean {
+  const platform = /\/build\/koffi\/([a-z0-9]+_[a-z0-9]+)/.exec(inside)?.[1]
+  if (platform !== undefined) return platform === `linux_${process.arch}`
+  return !NEVER_READ.test(inside) && !/^\/(vendor|doc)(\/|$)/.test(inside)
+}
+
+/** Where the linker has it. */
+function libbpf(): string {
+  const folders = ['/lib', '/usr/lib', '/lib64', '/usr/lib64'].flatMap((folder) => [
+    folder,
+    ...(existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('-linux-gnu')) : []).map((name) => join(folder, name)),
+  ])
+  const path = folders.map((folder) => join(folder, 'libbpf.so.1')).find((candidate) => existsSync(candidate))
+  if (path === undefined) throw new Error('libbpf.so.1 is not on this machine (Debian: libbpf1)')
+  return path
+}
+
+function run(program: string, args: readonly string[], cwd: string): string {
+  const done = spawnSync(program, args, { cwd, encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${done.error?.message ?? done.stderr.trim()}`)
+  return done.stdout
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      name: { type: 'string', default: 'localhost/weft:dev' },
+      out: { type: 'string', default: join(ROOT, '.cache/weft-image.tar') },
+      tarball: { type: 'string' },
+    },
+  })
+  const made = makeImage({ name: values.name, archive: values.out, tarball: values.tarball })
+  process.stdout.write(`${values.out}: ${values.name}, ${megabytes(made.bytes)} (unpacked ${megabytes(made.layerBytes)}), ${made.digest}\n`)
+  process.stdout.write(`load it: ctr -n k8s.io images import ${basename(values.out)}, or: docker load -i ${basename(values.out)}\n`)
+}
