@@ -3,8 +3,10 @@ import { systemClock } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import { createLog } from '../kit/log.ts'
 import { dumpSettings, helpSettings } from '../kit/settings.ts'
+import { openObjects } from '../objects/api.ts'
 import { startControlplane } from './app.ts'
-import { readSettings, SETTINGS } from './settings.ts'
+import { placeOf, readSettings, SETTINGS } from './settings.ts'
+import { KubernetesSource } from './source/kubernetes/kubernetes-source.ts'
 import { StoreSource } from './source/store/store-source.ts'
 
 const args = process.argv.slice(2)
@@ -20,9 +22,14 @@ if (!parsed.ok) {
 const settings = parsed.value
 const log = createLog({ process: 'controlplane', levels: settings.log })
 log.info('settings', dumpSettings(SETTINGS, settings))
-const source = new StoreSource({ socketPath: settings.apiSocket, log: log.scope('source'), clock: systemClock })
+const clock = systemClock
 try {
-  const app = await startControlplane({ settings, source, log, clock: systemClock })
+  const place = placeOf(settings)
+  const api = place.source === 'kubernetes' ? openObjects(place) : undefined
+  const options = { log: log.scope('source'), clock }
+  const source =
+    api === undefined ? new StoreSource({ socketPath: settings.apiSocket, ...options }) : new KubernetesSource({ api, ...options })
+  const app = await startControlplane({ settings, source, ...(api !== undefined && { api }), log, clock })
   let isStopping = false
   const stop = (signal: string): void => {
     if (isStopping) process.exit(1)

@@ -148,9 +148,14 @@ async function readOrMake(options: RootKeeperOptions): Promise<RootSecrets> {
   if (secrets.own !== undefined || secrets.cacerts !== undefined) return secrets
   const { material } = await CertificateAuthority.selfSigned({ trustDomain, clock })
   const metadata = { name: OWN_SECRET, namespace }
-  const own = await api.create({ apiVersion: 'v1', kind: 'Secret', metadata, data: secretData(material) }) // CONFLICT: read again
-  log.info('root made', { secret: `${namespace}/${OWN_SECRET}` })
-  return { own, cacerts: undefined }
+  try {
+    const own = await api.create({ apiVersion: 'v1', kind: 'Secret', metadata, data: secretData(material) })
+    log.info('root made', { secret: `${namespace}/${OWN_SECRET}` })
+    return { own, cacerts: undefined }
+  } catch (error) {
+    if (codeOf(error) !== 'CONFLICT') throw error
+    return read(options) // another replica was faster
+  }
 }
 
 async function read({ api, namespace }: RootKeeperOptions): Promise<RootSecrets> {
@@ -167,9 +172,11 @@ async function read({ api, namespace }: RootKeeperOptions): Promise<RootSecrets>
 }
 
 /** @throws CA_STORE_BROKEN */
-async function authorityOf({ material }: RootMaterial, options: RootKeeperOptions): Promise<CertificateAuthority> {
+async function authorityOf({ material, next }: RootMaterial, options: RootKeeperOptions): Promise<CertificateAuthority> {
   const { trustDomain, clock, limits } = options
   try {
+    // The next one is looked at now: not on the day when it is to sign.
+    if (next !== undefined) await CertificateAuthority.fromPem({ ...next, trustDomain, clock, limits })
     return await CertificateAuthority.fromPem({ ...material, trustDomain, clock, limits })
   } catch (cause) {
     throw broken(options, cause)

@@ -30,6 +30,8 @@ export type RotationPhase = 'steady' | 'announced' | 'signing'
 export interface RootMaterial {
   readonly material: CaMaterial
   readonly phase: RotationPhase
+  /** What will sign after `announced`. */
+  readonly next?: CaMaterial
   /** Unix ms at which the phase ends by itself; undefined when it does not. */
   readonly endsMs: number | undefined
 }
@@ -60,6 +62,7 @@ export function materialAt({ own, cacerts }: RootSecrets, nowMs: number, overlap
   return success({
     material: { ...signer, rootsPem: rootsPem.value },
     phase: isNext ? 'signing' : 'announced',
+    ...(!isNext && { next: { ...next.value, rootsPem: rootsPem.value } }),
     endsMs: isNext ? signsFrom + overlap : signsFrom,
   })
 }
