@@ -1,5 +1,6 @@
 // Settings of the control plane: one row each.
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
+import type { ObjectsPlace } from '../objects/api.ts'
 import { isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from '../telemetry/trace-settings.ts'
 import { WAYPOINT_ROWS, waypointSettingFaults } from './deploy/settings.ts'
 
@@ -183,6 +184,12 @@ function faultsOfSource({ source, apiSocket, caDir, podName, podNamespace, kubec
     if (context !== '' && kubeconfig === '') errors.push('--context is of a kubeconfig: --kubeconfig is required with it')
   } else errors.push('--source is neither store nor kubernetes')
   return errors
+}
+
+/** Where the objects are. */
+export function placeOf({ source, apiSocket, kubeconfig, context }: ControlplaneSettings): ObjectsPlace {
+  if (source === 'store') return { source, socketPath: apiSocket }
+  return { source: 'kubernetes', ...(kubeconfig !== '' && { kubeconfig }), ...(context !== '' && { context }) }
 }
 
 /** What waypoints are told about spans; undefined = none are wanted. */
