@@ -36,6 +36,12 @@ export const CNI_ERRORS = {
     hint: 'the plugins before weft-cni in the conf list must say the address in their result; maybe the address range is used up',
     status: 503,
   },
+  CONF_UNREADABLE: {
+    source: 'downstream',
+    retry: 'yes',
+    message: "the runtime's first network configuration cannot be used",
+    hint: 'the container runtime cannot use it either; the plugin is put in when it is whole',
+  },
   BUSY: { source: 'internal', retry: 'yes', message: 'too many requests at once', status: 503 },
   TOO_MANY_PODS: { source: 'internal', retry: 'no', message: 'the agent keeps no more pods', status: 507 },
   STATE_UNREADABLE: {
