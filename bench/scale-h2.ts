@@ -219,7 +219,7 @@ class Skimmer {
   }
 }
 
-function frame(type: number, flags: number, stream: number, payload = Buffer.alloc(0)): Buffer {
+function frame(type: number, flags: number, stream: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(HEADER_BYTES)
   head.writeUIntBE(payload.length, 0, 3)
   head[3] = type

@@ -7,8 +7,10 @@ import type { Log } from '../kit/log.ts'
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema } from '../proto/discovery_pb.ts'
 import { decodeMessage } from '../proto/wire.ts'
 import { DELTA_ADS } from './ads.ts'
+import { Demand } from './demand.ts'
 import { DeltaStream, type ClientInfo } from './delta-stream.ts'
-import { type PushBody, PushEncoder } from './encode-push.ts'
+import { encodeBody, type PushBody, withNonce } from './encode-push.ts'
+import { PUSH_BUDGET_BYTES, PushBudget } from './push-budget.ts'
 import type { ChangeBatch, PushSource } from './push-source.ts'
 import type { PendingPush } from './subscription.ts'
 
@@ -26,8 +28,10 @@ export interface ServerLimits {
   readonly messageBytes: number
   /** Time to answer a push; later the stream is ended. */
   readonly ackTimeoutMs: number
-  /** Token checks under way at once. */
+  /** Token checks under way at once; further callers wait. */
   readonly authentications: number
+  /** Bytes of large responses that are being written at once; further ones wait. */
+  readonly pushBytes: number
 }
 
 /** Limits for a mesh of some thousand nodes. */
@@ -39,6 +43,7 @@ export const SERVER_LIMITS: ServerLimits = {
   messageBytes: 16 * 1024 * 1024, // initial_resource_versions of about 150,000 resources
   ackTimeoutMs: 30_000,
   authentications: 256,
+  pushBytes: PUSH_BUDGET_BYTES,
 }
 
 /** Who opened a stream. `key` counts against streamsPerCaller. */
@@ -74,22 +79,29 @@ export interface DeltaServerOptions {
 export class DeltaServer {
   readonly #options: DeltaServerOptions
   readonly #limits: ServerLimits
-  readonly #encoder = new PushEncoder()
+  readonly #demand: Demand
+  readonly #budget: PushBudget
   readonly #streams = new Set<DeltaStream>()
   readonly #gatewayStreams = new Set<DeltaStream>() // of callers that serve a gateway; subset of #streams
   readonly #perCaller = new Map<string, number>()
   readonly #subscription: Disposable
   readonly #waiters = new Set<() => void>()
   readonly #bodies = new WeakMap<ChangeBatch, PushBody>()
-  readonly #snapshots = new Map<string, { revision: number; body: PushBody }>()
-  #authenticating = 0
+  readonly #snapshots = new Map<string, PushBody>() // all of a kind, while it does not change
+  readonly #queue: (() => void)[] = [] // callers that wait for their token's check
+  #authenticating = 0 // checks under way
+  #admitting = 0 // callers that are being checked or wait for it
   #isClosed = false
   #nextId = 1
 
   constructor(options: DeltaServerOptions) {
     this.#options = options
     this.#limits = { ...SERVER_LIMITS, ...options.limits }
+    this.#demand = new Demand(options.source)
+    this.#budget = new PushBudget(options.clock, this.#limits.pushBytes)
     this.#subscription = options.source.onChange((batches) => {
+      for (const { typeUrl } of batches) this.#snapshots.delete(typeUrl)
+      for (const batch of batches) this.#demand.offer(batch)
       for (const stream of this.#streams) stream.offer(batches)
       this.#notify()
       if (this.#gatewayStreams.size > 0) this.#tellGateways()
@@ -147,22 +159,36 @@ export class DeltaServer {
     const peer = call.getPeer()
     // Nothing of the stream is read before the caller is known.
     call.on('error', (error) => this.#options.log.debug('configuration stream failed', { peer, error: messageOf(error) }))
-    const admitted = this.#refusal() ?? (await this.#admit(call, peer))
+    const admitted = this.#refusal(this.#admitting) ?? (await this.#admitInTurn(call, peer))
     if (call.cancelled) return
     if ('caller' in admitted) this.#open(call, admitted.caller, peer)
     else call.emit('error', { ...admitted, metadata: new Metadata() })
   }
 
-  #refusal(): { code: number; details: string } | undefined {
+  #refusal(others: number): { code: number; details: string } | undefined {
     if (this.#isClosed) return { code: status.UNAVAILABLE, details: 'the control plane is going away' }
-    if (this.#streams.size < this.#limits.streams && this.#authenticating < this.#limits.authentications) return undefined
+    if (this.#streams.size + others < this.#limits.streams) return undefined
     return { code: status.RESOURCE_EXHAUSTED, details: 'too many streams' }
   }
 
-  async #admit(call: ServerDuplexStream<Buffer, Buffer>, peer: string): Promise<{ caller: XdsCaller } | { code: number; details: string }> {
+  /** After a restart of the control plane all proxies come at once: they wait here instead of trying again and again. */
+  async #admitInTurn(call: ServerDuplexStream<Buffer, Buffer>, peer: string): Promise<Admission> {
+    this.#admitting++
+    if (this.#authenticating >= this.#limits.authentications) await new Promise<void>((resolve) => this.#queue.push(resolve))
+    this.#authenticating++
+    try {
+      return call.cancelled ? GONE : await this.#admit(call, peer)
+    } finally {
+      this.#authenticating--
+      this.#admitting--
+      this.#queue.shift()?.()
+    }
+  }
+
+  async #admit(call: ServerDuplexStream<Buffer, Buffer>, peer: string): Promise<Admission> {
     const caller = await this.#authenticate(call, peer)
     if (caller === undefined) return { code: status.UNAUTHENTICATED, details: 'authentication failure' }
-    if ((this.#perCaller.get(caller.key) ?? 0) < this.#limits.streamsPerCaller) return this.#refusal() ?? { caller }
+    if ((this.#perCaller.get(caller.key) ?? 0) < this.#limits.streamsPerCaller) return this.#refusal(0) ?? { caller }
     return { code: status.RESOURCE_EXHAUSTED, details: 'too many streams of this caller' }
   }
 
@@ -172,15 +198,12 @@ export class DeltaServer {
       this.#options.log.warn('configuration stream refused', { peer, reason: 'no bearer token' })
       return undefined
     }
-    this.#authenticating++
     try {
       const result = await this.#options.authenticate(token, peer)
       if (result.ok) return result.value
       this.#options.log.warn('configuration stream refused', { peer, reason: result.errors.join('; ') })
     } catch (error) {
       this.#options.log.error('authentication failed to run', { peer, error: messageOf(error) })
-    } finally {
-      this.#authenticating--
     }
     return undefined
   }
@@ -193,13 +216,15 @@ export class DeltaServer {
       caller,
       peer,
       source,
+      demand: this.#demand,
+      budget: this.#budget,
       clock,
       limits: this.#limits,
       log,
       encode: (typeUrl, pending, nonce) => {
         const body = this.#body(typeUrl, pending)
         onPush?.(typeUrl, body.upserts, body.removes, body.bytes.length)
-        return this.#encoder.withNonce(body, nonce)
+        return withNonce(body, nonce)
       },
       onAnswer: (typeUrl, refusal) => {
         if (refusal !== undefined) onRefusal?.(stream.info(), typeUrl, refusal)
@@ -231,13 +256,11 @@ export class DeltaServer {
     const { shared } = pending
     const { source } = this.#options
     const { revision } = source
-    const encode = (): PushBody => this.#encoder.body(typeUrl, revision, source.snapshot(typeUrl), pending)
+    const encode = (): PushBody => encodeBody(typeUrl, revision, source.snapshot(typeUrl), pending)
     if (shared === undefined) return encode()
     if (shared === 'snapshot') {
-      const kept = this.#snapshots.get(typeUrl)
-      if (kept?.revision === revision) return kept.body
-      const body = encode()
-      this.#snapshots.set(typeUrl, { revision, body })
+      const body = this.#snapshots.get(typeUrl) ?? encode()
+      this.#snapshots.set(typeUrl, body)
       return body
     }
     const body = this.#bodies.get(shared) ?? encode()
@@ -253,6 +276,9 @@ export class DeltaServer {
     for (const check of [...this.#waiters]) check()
   }
 }
+
+type Admission = { readonly caller: XdsCaller } | { readonly code: number; readonly details: string }
+const GONE: Admission = { code: status.CANCELLED, details: 'the caller is gone' }
 
 /** @returns the token of `authorization: Bearer TOKEN`; undefined when absent, repeated or longer than 16 KiB. */
 export function bearerOf(metadata: Metadata): string | undefined {

@@ -5,6 +5,8 @@ import type { Result } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import type { DeltaDiscoveryRequest } from '../proto/discovery_pb.ts'
 import type { ServerLimits, XdsCaller } from './delta-server.ts'
+import type { Demand } from './demand.ts'
+import type { PushBudget } from './push-budget.ts'
 import type { ChangeBatch, PushSource } from './push-source.ts'
 import { asksForAll, type PendingPush, Subscription } from './subscription.ts'
 
@@ -32,6 +34,8 @@ interface StreamOptions {
   readonly caller: XdsCaller
   readonly peer: string
   readonly source: PushSource
+  readonly demand: Demand
+  readonly budget: PushBudget
   readonly clock: Clock
   readonly limits: ServerLimits
   readonly log: Log
@@ -45,12 +49,16 @@ const WINDOW_MS = 10_000
 const KEY_LIMIT_CHARS = 2048
 const TEXT_LIMIT_CHARS = 2048
 const SHOWN_CHARS = 128
+/** Pushes of at most so many resources are small: they never wait for room. */
+const SMALL_PUSH = 64
 
 /** A client. Ends itself when limits are passed; `onEnd` is called once. */
 export class DeltaStream {
   readonly #options: StreamOptions
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #timers = new Map<string, Timer>()
+  readonly #underWay = new Set<() => void>() // releases the room of pushes that are not written yet
+  readonly #resume = (): void => this.#flush()
   #node = ''
   #nonce = 0
   #isEnded = false
@@ -96,7 +104,7 @@ export class DeltaStream {
     this.#flush()
   }
 
-  /** Notes changes and sends what can be sent. */
+  /** Notes changes, besides those that were asked for by name, and sends what can be sent. */
   offer(batches: readonly ChangeBatch[]): void {
     for (const batch of batches) this.#subscriptions.get(batch.typeUrl)?.offer(batch)
     this.#flush()
@@ -123,7 +131,7 @@ export class DeltaStream {
         unsubscribe: request.resourceNamesUnsubscribe,
         versions: request.initialResourceVersions,
       }
-      this.#subscriptions.set(typeUrl, new Subscription(source, typeUrl, wish))
+      this.#subscriptions.set(typeUrl, new Subscription(source, this.#options.demand, typeUrl, wish))
       return
     }
     if (request.responseNonce !== '') this.#answered(known, request)
@@ -161,19 +169,38 @@ export class DeltaStream {
   /** Sends what is due, kind by kind; a later kind waits while an earlier one has unsent changes. */
   #flush(): void {
     if (this.#isEnded) return
-    const { source, call, encode } = this.#options
+    const { source, budget } = this.#options
     for (const typeUrl of source.typeUrls) {
       const subscription = this.#subscriptions.get(typeUrl)
       if (subscription === undefined) continue
-      const pending = subscription.take()
-      if (pending !== undefined) {
-        const nonce = `${this.#options.id}-${++this.#nonce}`
-        subscription.inFlight = { nonce, revision: source.revision }
-        this.#watchAnswer(typeUrl)
-        call.write(encode(typeUrl, pending, nonce))
+      if (subscription.pendingCount > SMALL_PUSH && subscription.inFlight === undefined && !budget.hasRoom) {
+        budget.wait(this.#resume)
+        return
       }
+      const isLarge = subscription.pendingCount > SMALL_PUSH
+      const pending = subscription.take()
+      if (pending !== undefined) this.#send(subscription, pending, isLarge)
       if (subscription.hasPending) return
     }
+  }
+
+  #send(subscription: Subscription, pending: PendingPush, isLarge: boolean): void {
+    const { source, call, encode, budget, id } = this.#options
+    const { typeUrl } = subscription
+    const nonce = `${id}-${++this.#nonce}`
+    subscription.inFlight = { nonce, revision: source.revision }
+    this.#watchAnswer(typeUrl)
+    const bytes = encode(typeUrl, pending, nonce)
+    if (!isLarge) {
+      call.write(bytes)
+      return
+    }
+    const release = budget.take(bytes.length)
+    this.#underWay.add(release)
+    call.write(bytes, () => {
+      this.#underWay.delete(release)
+      release()
+    })
   }
 
   #watchAnswer(typeUrl: string): void {
@@ -203,6 +230,9 @@ export class DeltaStream {
     if (this.#isEnded) return
     this.#isEnded = true
     for (const timer of this.#timers.values()) timer[Symbol.dispose]()
+    for (const subscription of this.#subscriptions.values()) subscription[Symbol.dispose]()
+    this.#options.budget.forget(this.#resume)
+    for (const release of this.#underWay) release()
     this.#options.onEnd()
   }
 }

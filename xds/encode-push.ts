@@ -1,11 +1,7 @@
-// Builds the bytes of delta responses. Entries are encoded once per resource and kept with it; a whole response is kept while
-// several clients want the same one. Only the nonce, at the end, differs per client.
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import { DeltaDiscoveryResponseSchema, ResourceSchema } from '../proto/discovery_pb.ts'
+// Builds the bytes of delta responses from resources that are encoded already. Only the nonce, at the end, differs per client.
+import { DeltaDiscoveryResponseSchema } from '../proto/discovery_pb.ts'
 import { encodeMessage } from '../proto/wire.ts'
-import type { ServedResource } from './push-source.ts'
-
-const RESOURCES_FIELD = 2 // DeltaDiscoveryResponse.resources
+import type { HeldResource } from './held-resource.ts'
 
 /** A response without its nonce, and how many resources it carries. */
 export interface PushBody {
@@ -14,42 +10,33 @@ export interface PushBody {
   readonly removes: number
 }
 
-/** Encodes responses; keeps the encoded entries as long as the resources live. */
-export class PushEncoder {
-  readonly #entries = new WeakMap<ServedResource, Buffer>()
-
-  /** @param what.names what to send: those missing in `resources`, and those in `forgotten`, are sent as removed */
-  body(
-    typeUrl: string,
-    revision: number,
-    resources: ReadonlyMap<string, ServedResource>,
-    what: { readonly names: Iterable<string>; readonly forgotten: ReadonlySet<string> },
-  ): PushBody {
-    const parts: Buffer[] = []
-    const removedResources: string[] = []
-    for (const name of what.names) {
-      const resource = what.forgotten.has(name) ? undefined : resources.get(name)
-      if (resource === undefined) removedResources.push(name)
-      else parts.push(this.#entry(typeUrl, name, resource))
+/** @param what.names what to send: those missing in `resources`, and those in `forgotten`, are sent as removed */
+export function encodeBody(
+  typeUrl: string,
+  revision: number,
+  resources: ReadonlyMap<string, HeldResource>,
+  what: { readonly names: Iterable<string>; readonly forgotten: ReadonlySet<string> },
+): PushBody {
+  const upserts: HeldResource[] = []
+  const removedResources: string[] = []
+  let size = 0
+  for (const name of what.names) {
+    const resource = what.forgotten.has(name) ? undefined : resources.get(name)
+    if (resource === undefined) removedResources.push(name)
+    else {
+      upserts.push(resource)
+      size += resource.entryBytes
     }
-    const upserts = parts.length
-    parts.push(encodeMessage(DeltaDiscoveryResponseSchema, { systemVersionInfo: String(revision), typeUrl, removedResources }))
-    return { bytes: Buffer.concat(parts), upserts, removes: removedResources.length }
   }
+  const rest = encodeMessage(DeltaDiscoveryResponseSchema, { systemVersionInfo: String(revision), typeUrl, removedResources })
+  const bytes = Buffer.allocUnsafeSlow(size + rest.length)
+  let at = 0
+  for (const resource of upserts) at = resource.writeEntry(bytes, at)
+  rest.copy(bytes, at)
+  return { bytes, upserts: upserts.length, removes: removedResources.length }
+}
 
-  /** The whole response. Protobuf fields may come in any order and in pieces: the nonce is appended. */
-  withNonce(body: PushBody, nonce: string): Buffer {
-    return Buffer.concat([body.bytes, encodeMessage(DeltaDiscoveryResponseSchema, { nonce })])
-  }
-
-  #entry(typeUrl: string, name: string, resource: ServedResource): Buffer {
-    let entry = this.#entries.get(resource)
-    if (entry === undefined) {
-      const { version, aliases, bytes: value } = resource
-      const message = encodeMessage(ResourceSchema, { name, version, aliases: [...aliases], resource: { typeUrl, value } })
-      entry = Buffer.from(new BinaryWriter().tag(RESOURCES_FIELD, WireType.LengthDelimited).bytes(message).finish())
-      this.#entries.set(resource, entry)
-    }
-    return entry
-  }
+/** The whole response. Protobuf fields may come in any order and in pieces: the nonce is appended. */
+export function withNonce(body: PushBody, nonce: string): Buffer {
+  return Buffer.concat([body.bytes, encodeMessage(DeltaDiscoveryResponseSchema, { nonce })])
 }

@@ -1,7 +1,8 @@
 // What a delta server serves: resources by kind and name, each serialised once, with a revision per change.
-// The control plane fills it; the server reads it. Also finds resources by alias, for clients that ask on demand.
+// The control plane fills it; the server reads it. Also finds resources by alias and group, for clients that ask on demand.
+import { HeldResource, keysOf } from './held-resource.ts'
 
-/** One resource as it is served. `bytes` is shared by every client and never changed. */
+/** One resource to be served. */
 export interface ServedResource {
   /** Content hash: equal content has an equal version in every process. */
   readonly version: string
@@ -12,14 +13,18 @@ export interface ServedResource {
   readonly groups: readonly string[]
 }
 
-/** One change of a kind: names that are new, different or gone. */
+/** A resource before and after a change; undefined = it was or is not there. */
+export interface ResourceChange {
+  readonly before: HeldResource | undefined
+  readonly after: HeldResource | undefined
+}
+
+/** One change of a kind: resources that are new, different or gone. */
 export interface ChangeBatch {
   readonly typeUrl: string
-  readonly names: ReadonlySet<string>
-  /** Grows by one with each call of `replace`, over all kinds. */
+  readonly changes: ReadonlyMap<string, ResourceChange>
+  /** Grows by one with each call of `update` that changes something, over all kinds. */
   readonly revision: number
-  /** Groups that the changed resources belong to, before or after; aliases likewise. */
-  readonly keys: ReadonlySet<string>
 }
 
 /** Read side. */
@@ -27,17 +32,18 @@ export interface PushSource {
   /** In the order in which kinds must reach a client: policies before the workloads that they guard. */
   readonly typeUrls: readonly string[]
   readonly revision: number
-  snapshot(typeUrl: string): ReadonlyMap<string, ServedResource>
-  /** Names that a demanded key stands for: itself, by alias, and what its groups bring along. Empty = there is none. */
-  resolve(typeUrl: string, key: string): ReadonlySet<string>
+  snapshot(typeUrl: string): ReadonlyMap<string, HeldResource>
+  /** Names of the resources that have a key among their aliases and groups. */
+  membersOf(typeUrl: string, key: string): Iterable<string>
   onChange(listener: (batches: readonly ChangeBatch[]) => void): Disposable
 }
 
 /** The source in memory. */
 export class PushStore implements PushSource {
   readonly typeUrls: readonly string[]
-  readonly #resources: ReadonlyMap<string, Map<string, ServedResource>>
-  readonly #index: ReadonlyMap<string, Map<string, Set<string>>> // kind -> alias or group -> names
+  readonly #resources: ReadonlyMap<string, Map<string, HeldResource>>
+  /** Kind -> alias or group -> names; most keys have one, and a set for each would be most of the index. */
+  readonly #index: ReadonlyMap<string, Map<string, string | Set<string>>>
   readonly #listeners = new Set<(batches: readonly ChangeBatch[]) => void>()
   #revision = 0
 
@@ -51,19 +57,14 @@ export class PushStore implements PushSource {
     return this.#revision
   }
 
-  snapshot(typeUrl: string): ReadonlyMap<string, ServedResource> {
+  snapshot(typeUrl: string): ReadonlyMap<string, HeldResource> {
     return this.#resources.get(typeUrl) ?? new Map()
   }
 
-  resolve(typeUrl: string, key: string): ReadonlySet<string> {
-    const names = new Set<string>()
-    const resources = this.snapshot(typeUrl)
-    const index = this.#index.get(typeUrl)
-    if (resources.has(key)) names.add(key)
-    for (const name of index?.get(key) ?? []) names.add(name)
-    // Once more for what an alias found: a VIP finds its service, the service brings its endpoints.
-    for (const name of [...names]) for (const member of index?.get(name) ?? []) names.add(member)
-    return names
+  membersOf(typeUrl: string, key: string): Iterable<string> {
+    const found = this.#index.get(typeUrl)?.get(key)
+    if (found === undefined) return []
+    return typeof found === 'string' ? [found] : found
   }
 
   onChange(listener: (batches: readonly ChangeBatch[]) => void): Disposable {
@@ -80,10 +81,12 @@ export class PushStore implements PushSource {
     const batches: ChangeBatch[] = []
     const revision = this.#revision + 1
     for (const typeUrl of this.typeUrls) {
-      const names = new Set<string>()
-      const keys = new Set<string>()
-      for (const [name, next] of changes.get(typeUrl) ?? []) this.#put(typeUrl, name, next, names, keys)
-      if (names.size > 0) batches.push({ typeUrl, names, keys, revision })
+      const changed = new Map<string, ResourceChange>()
+      for (const [name, next] of changes.get(typeUrl) ?? []) {
+        const change = this.#put(typeUrl, name, next)
+        if (change !== undefined) changed.set(name, change)
+      }
+      if (changed.size > 0) batches.push({ typeUrl, changes: changed, revision })
     }
     if (batches.length === 0) return this.#revision
     this.#revision = revision
@@ -91,40 +94,36 @@ export class PushStore implements PushSource {
     return revision
   }
 
-  #put(typeUrl: string, name: string, next: ServedResource | undefined, names: Set<string>, keys: Set<string>): void {
+  #put(typeUrl: string, name: string, next: ServedResource | undefined): ResourceChange | undefined {
     const resources = this.#resources.get(typeUrl)
-    const old = resources?.get(name)
-    if (resources === undefined || isSame(old, next)) return
-    names.add(name)
-    for (const key of keysOf(old)) {
-      keys.add(key)
-      this.#unindex(typeUrl, key, name)
-    }
-    for (const key of keysOf(next)) {
-      keys.add(key)
-      const index = this.#index.get(typeUrl)
-      const found = index?.get(key)
-      if (found === undefined) index?.set(key, new Set([name]))
-      else found.add(name)
-    }
-    if (next === undefined) resources.delete(name)
-    else resources.set(name, next)
+    const before = resources?.get(name)
+    if (resources === undefined || isSame(before, next)) return undefined
+    const after = next && new HeldResource(typeUrl, name, next)
+    for (const key of keysOf(before)) this.#unindex(typeUrl, key, name)
+    for (const key of keysOf(after)) this.#addToIndex(typeUrl, key, name)
+    if (after === undefined) resources.delete(name)
+    else resources.set(name, after)
+    return { before, after }
+  }
+
+  #addToIndex(typeUrl: string, key: string, name: string): void {
+    const index = this.#index.get(typeUrl)
+    const found = index?.get(key)
+    if (found === undefined || found === name) index?.set(key, name)
+    else if (typeof found === 'string') index?.set(key, new Set([found, name]))
+    else found.add(name)
   }
 
   #unindex(typeUrl: string, key: string, name: string): void {
     const index = this.#index.get(typeUrl)
     const found = index?.get(key)
-    found?.delete(name)
-    if (found?.size === 0) index?.delete(key)
+    if (found === name) index?.delete(key)
+    else if (found instanceof Set && found.delete(name) && found.size === 0) index?.delete(key)
   }
 }
 
 /** The keys count too: in another group, the same bytes concern other clients. */
-function isSame(old: ServedResource | undefined, next: ServedResource | undefined): boolean {
-  if (old === next) return true
-  return old?.version === next?.version && keysOf(old).join('\n') === keysOf(next).join('\n')
-}
-
-function keysOf(resource: ServedResource | undefined): readonly string[] {
-  return resource === undefined ? [] : [...resource.aliases, ...resource.groups]
+function isSame(before: ServedResource | undefined, next: ServedResource | undefined): boolean {
+  if (before === undefined || next === undefined) return before === next
+  return before.version === next.version && keysOf(before).join('\n') === keysOf(next).join('\n')
 }

@@ -1,5 +1,6 @@
 // What one client wants of one kind and what it has been sent: pure state, no I/O. At most one response is under way per kind;
 // what changes meanwhile is gathered and sent together after the answer, so that a slow client costs a set of names at most.
+import { type Demand, type Follower, isReached, resolve } from './demand.ts'
 import type { ChangeBatch, PushSource } from './push-source.ts'
 
 /** How the first request of a kind on a stream wants to be served. */
@@ -12,7 +13,7 @@ export interface Wish {
 
 /** What is to be sent next; `shared` = the same for every client in this position, so its bytes may be kept. */
 export interface PendingPush {
-  readonly names: ReadonlySet<string>
+  readonly names: Iterable<string>
   /** Of the names, those that are sent as removed even when they exist: the client does not ask for them, or no longer. */
   readonly forgotten: ReadonlySet<string>
   readonly shared: 'snapshot' | ChangeBatch | undefined
@@ -26,16 +27,16 @@ export function asksForAll(subscribe: readonly string[], unsubscribe: readonly s
   return (subscribe.length === 0 || subscribe.includes('*')) && !unsubscribe.includes('*')
 }
 
-/** A client's interest in one kind. */
-export class Subscription {
+/** A client's interest in one kind. Dispose of it when the client goes. */
+export class Subscription implements Follower, Disposable {
   readonly typeUrl: string
+  /** For the life of the stream: names asked for or given up later change nothing for who has everything. */
+  readonly isWildcard: boolean
   readonly #source: PushSource
-  #isWildcard: boolean
-  readonly #demanded = new Set<string>() // keys as the client names them
-  readonly #tracked = new Set<string>() // on demand: resources that the client was sent or will be
-  #dirty: Set<string> | undefined // names to be sent; undefined = none
+  readonly #demand: Demand
+  readonly #demanded = new Set<string>() // keys as the client names them; known to #demand when on demand
+  #dirty: Set<string> | undefined // names to be sent; undefined = none. On demand: wherever the client differs from what it asks for
   #batch: ChangeBatch | 'snapshot' | undefined // set while #dirty is exactly that batch (and then #dirty is undefined)
-  #isTrackingStale = false // a key was given up: #tracked is rebuilt before it is used again
   #mustAnswer = true // the first request is answered even when there is nothing to send
   /** Revision up to which the client has accepted everything. */
   acked = 0
@@ -44,16 +45,13 @@ export class Subscription {
   /** What the client said when it last refused, cleared by its next acceptance. */
   refusal: string | undefined
 
-  constructor(source: PushSource, typeUrl: string, first: Wish) {
+  constructor(source: PushSource, demand: Demand, typeUrl: string, first: Wish) {
     this.typeUrl = typeUrl
     this.#source = source
-    this.#isWildcard = asksForAll(first.subscribe, first.unsubscribe)
-    if (this.#isWildcard) this.#startWildcard(first)
+    this.#demand = demand
+    this.isWildcard = asksForAll(first.subscribe, first.unsubscribe)
+    if (this.isWildcard) this.#startWildcard(first)
     else this.#startOnDemand(first)
-  }
-
-  get isWildcard(): boolean {
-    return this.#isWildcard
   }
 
   /** Number of keys asked for by name. */
@@ -62,36 +60,54 @@ export class Subscription {
   }
 
   get hasPending(): boolean {
-    return this.#mustAnswer || this.#isTrackingStale || this.#batch !== undefined || this.#dirty !== undefined
+    return this.#mustAnswer || this.#batch !== undefined || this.#dirty !== undefined
+  }
+
+  /** At most how many names are to be sent. */
+  get pendingCount(): number {
+    if (this.#batch === 'snapshot') return this.#source.snapshot(this.typeUrl).size
+    return this.#batch?.changes.size ?? this.#dirty?.size ?? 0
+  }
+
+  hasDemanded(key: string): boolean {
+    return this.#demanded.has(key)
+  }
+
+  touch(name: string): void {
+    if (this.#batch !== undefined) {
+      this.#dirty = new Set(this.#pendingNames())
+      this.#batch = undefined
+    }
+    this.#dirty ??= new Set()
+    this.#dirty.add(name)
   }
 
   /** Adds and removes demanded keys on a running stream. */
   change(subscribe: readonly string[], unsubscribe: readonly string[]): void {
-    for (const key of subscribe) if (key !== '*') this.#demand(key)
-    for (const key of unsubscribe) if (this.#demanded.delete(key)) this.#isTrackingStale = true
+    if (this.isWildcard) return
+    for (const key of subscribe) if (key !== '*') this.#ask(key)
+    const given = unsubscribe.filter((key) => this.#demanded.delete(key))
+    for (const key of given) {
+      this.#demand.delete(this, key)
+      for (const name of resolve(this.#source, this.typeUrl, key)) if (!isReached(this.#source, this, name)) this.touch(name)
+    }
   }
 
-  /** Notes a change of the source. */
+  /** Notes a change of the source, when the client follows everything; `Demand` tells the others. */
   offer(batch: ChangeBatch): void {
-    if (!this.#isWildcard) {
-      for (const name of this.#wanted(batch)) this.#markDirty(name)
-      return
-    }
     // A snapshot that was not taken yet is read when it is taken: it holds this change already.
-    if (this.#batch === 'snapshot') return
+    if (!this.isWildcard || this.#batch === 'snapshot') return
     if (!this.hasPending) this.#batch = batch
-    else for (const name of batch.names) this.#markDirty(name)
+    else for (const name of batch.changes.keys()) this.touch(name)
   }
 
   /** Takes what is to be sent now; undefined when there is nothing or a response is under way. */
   take(): PendingPush | undefined {
     if (this.inFlight !== undefined || !this.hasPending) return undefined
-    if (this.#isTrackingStale) this.#rebuildTracking()
-    if (!this.hasPending) return undefined
     const batch = this.#batch
     const names = this.#pendingNames()
     // Decided now, not when the change came: a name that was gone may be back in a group that is none of this client's.
-    const forgotten = new Set(this.#isWildcard ? [] : [...names].filter((name) => !this.#tracked.has(name)))
+    const forgotten = new Set(this.isWildcard ? [] : [...names].filter((name) => !isReached(this.#source, this, name)))
     this.#dirty = undefined
     this.#batch = undefined
     this.#mustAnswer = false
@@ -105,6 +121,10 @@ export class Subscription {
     return this.acked >= revision
   }
 
+  [Symbol.dispose](): void {
+    for (const key of this.#demanded) this.#demand.delete(this, key)
+  }
+
   #startWildcard({ versions }: Wish): void {
     const snapshot = this.#source.snapshot(this.typeUrl)
     const held = Object.entries(versions)
@@ -113,76 +133,31 @@ export class Subscription {
       return
     }
     const known = new Map(held)
-    for (const [name, resource] of snapshot) if (known.get(name) !== resource.version) this.#markDirty(name)
-    for (const name of known.keys()) if (!snapshot.has(name)) this.#markDirty(name)
+    for (const [name, resource] of snapshot) if (known.get(name) !== resource.version) this.touch(name)
+    for (const name of known.keys()) if (!snapshot.has(name)) this.touch(name)
   }
 
   #startOnDemand({ subscribe, versions }: Wish): void {
     const snapshot = this.#source.snapshot(this.typeUrl)
-    for (const key of subscribe) if (key !== '*') this.#demand(key)
+    for (const key of subscribe) if (key !== '*') this.#ask(key)
     for (const [name, version] of Object.entries(versions)) {
-      if (!this.#tracked.has(name))
-        this.#markDirty(name) // the client holds it and would hear of it no more
+      // Not asked for any more, or gone: the client would hear of it no more.
+      if (!isReached(this.#source, this, name)) this.touch(name)
       else if (snapshot.get(name)?.version === version) this.#dirty?.delete(name)
     }
+    if (this.#dirty?.size === 0) this.#dirty = undefined
   }
 
-  #demand(key: string): void {
+  #ask(key: string): void {
     this.#demanded.add(key)
-    const names = this.#source.resolve(this.typeUrl, key)
-    if (names.size === 0) this.#markDirty(key) // answered as removed: "there is none"
-    for (const name of names) {
-      this.#tracked.add(name)
-      this.#markDirty(name)
-    }
+    this.#demand.add(this, key)
+    const names = resolve(this.#source, this.typeUrl, key)
+    if (names.size === 0) this.touch(key) // answered as removed: "there is none"
+    for (const name of names) this.touch(name)
   }
 
-  #rebuildTracking(): void {
-    this.#isTrackingStale = false
-    const before = [...this.#tracked]
-    this.#tracked.clear()
-    for (const key of this.#demanded) for (const name of this.#source.resolve(this.typeUrl, key)) this.#tracked.add(name)
-    for (const name of before) if (!this.#tracked.has(name)) this.#markDirty(name)
-  }
-
-  /** Names of a change that an on-demand client is to hear of. */
-  #wanted(batch: ChangeBatch): Set<string> {
-    if (this.#isTrackingStale) this.#rebuildTracking()
-    const wanted = new Set<string>()
-    for (const name of batch.names) if (this.#tracked.has(name) || this.#demanded.has(name)) wanted.add(name)
-    const isConcerned = [...batch.keys].some((key) => this.#demanded.has(key) || this.#tracked.has(key))
-    if (isConcerned || wanted.size > 0) {
-      const reached = this.#reach(batch, wanted)
-      // It is gone, or has left the group that had brought it here.
-      for (const name of wanted) if (!reached.has(name)) this.#tracked.delete(name)
-    }
-    return wanted
-  }
-
-  /** Follows every demanded key anew; what it finds is tracked, and wanted where it changed or is new to the client. */
-  #reach(batch: ChangeBatch, wanted: Set<string>): ReadonlySet<string> {
-    const reached = new Set<string>()
-    for (const key of this.#demanded) {
-      for (const name of this.#source.resolve(this.typeUrl, key)) {
-        if (batch.names.has(name) || !this.#tracked.has(name)) wanted.add(name)
-        reached.add(name)
-        this.#tracked.add(name)
-      }
-    }
-    return reached
-  }
-
-  #markDirty(name: string): void {
-    if (this.#batch !== undefined) {
-      this.#dirty = new Set(this.#pendingNames())
-      this.#batch = undefined
-    }
-    this.#dirty ??= new Set()
-    this.#dirty.add(name)
-  }
-
-  #pendingNames(): ReadonlySet<string> {
-    if (this.#batch === 'snapshot') return new Set(this.#source.snapshot(this.typeUrl).keys())
-    return this.#batch?.names ?? this.#dirty ?? new Set()
+  #pendingNames(): Iterable<string> {
+    if (this.#batch === 'snapshot') return this.#source.snapshot(this.typeUrl).keys()
+    return this.#batch?.changes.keys() ?? this.#dirty ?? []
   }
 }

@@ -92,10 +92,9 @@ describe('controlplane/push/publish', () => {
     batches.length = 0
     publish([own, leading], [backend])
     assert.deepEqual(groupsOf(BACKEND_TYPE, key('cart')), ['gateway/infra/wp', 'gateway/shop/wp'])
-    assert.deepEqual([...(batches.find(({ typeUrl }) => typeUrl === BACKEND_TYPE)?.keys ?? [])].sort(), [
-      'gateway/infra/wp',
-      'gateway/shop/wp',
-    ])
+    const change = batches.find(({ typeUrl }) => typeUrl === BACKEND_TYPE)?.changes.get(key('cart'))
+    assert.deepEqual(change?.before?.groups, ['gateway/shop/wp'])
+    assert.deepEqual(change?.after?.groups, ['gateway/infra/wp', 'gateway/shop/wp'])
     publish([leading], [backend])
     assert.deepEqual(groupsOf(BACKEND_TYPE, key('cart')), ['gateway/infra/wp'])
     publish([], [backend])
