@@ -5,6 +5,7 @@ import { registerCheck } from './command/check.ts'
 import { registerDemo } from './command/demo.ts'
 import { registerDown } from './command/down.ts'
 import { registerExec } from './command/exec.ts'
+import { registerInstall } from './command/install.ts'
 import { registerLogs } from './command/logs.ts'
 import { registerObjects } from './command/objects.ts'
 import { registerRelease } from './command/release.ts'
@@ -30,6 +31,7 @@ export function makeProgram(): Command {
   registerCheck(program)
   registerZtunnelConfig(program)
   registerWaypoint(program)
+  registerInstall(program)
   registerRelease(program)
   for (const command of program.commands.flatMap((one) => [one, ...one.commands])) {
     command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })

@@ -26,6 +26,9 @@ export function markedCrd<T extends { readonly metadata: { readonly labels?: obj
 /** Text of templates/mesh/rate-limit-policy.yaml. */
 export function crdTemplate(): string {
   const crd = rateLimitPolicyCrd() as { metadata: object }
-  const text = stringify({ ...crd, metadata: { ...crd.metadata, annotations: { 'helm.sh/resource-policy': 'keep' }, labels: 'LABELS' } }, { lineWidth: 0 })
+  const text = stringify(
+    { ...crd, metadata: { ...crd.metadata, annotations: { 'helm.sh/resource-policy': 'keep' }, labels: 'LABELS' } },
+    { lineWidth: 0 },
+  )
   return text.replace(/^( *)labels: LABELS$/m, '$1labels:\n$1  {{- include "weft.labels" (list . "controlplane") | nindent 4 }}')
 }

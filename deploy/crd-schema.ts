@@ -27,7 +27,10 @@ export function rateLimitPolicyCrd(): Json {
   const targets = properties.targetRefs ?? {}
   const withRules = {
     ...spec,
-    properties: { ...properties, targetRefs: { ...targets, items: { ...(targets.items as Json), 'x-kubernetes-validations': TARGET_RULES } } },
+    properties: {
+      ...properties,
+      targetRefs: { ...targets, items: { ...(targets.items as Json), 'x-kubernetes-validations': TARGET_RULES } },
+    },
     'x-kubernetes-validations': SPEC_RULES,
   }
   return {
@@ -36,7 +39,13 @@ export function rateLimitPolicyCrd(): Json {
     metadata: { name: 'ratelimitpolicies.weft.dev' },
     spec: {
       group: 'weft.dev',
-      names: { kind: 'RateLimitPolicy', listKind: 'RateLimitPolicyList', plural: 'ratelimitpolicies', singular: 'ratelimitpolicy', shortNames: ['rlp'] },
+      names: {
+        kind: 'RateLimitPolicy',
+        listKind: 'RateLimitPolicyList',
+        plural: 'ratelimitpolicies',
+        singular: 'ratelimitpolicy',
+        shortNames: ['rlp'],
+      },
       scope: 'Namespaced',
       versions: [
         {
@@ -69,7 +78,11 @@ function structural(schema: Json): Json {
     ...rest,
     ...(properties === undefined
       ? {}
-      : { properties: Object.fromEntries(Object.entries(properties as Record<string, Json>).map(([name, value]) => [name, structural(value)])) }),
+      : {
+          properties: Object.fromEntries(
+            Object.entries(properties as Record<string, Json>).map(([name, value]) => [name, structural(value)]),
+          ),
+        }),
     ...(items === undefined ? {} : { items: structural(items as Json) }),
   }
 }

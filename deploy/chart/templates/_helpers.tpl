@@ -47,6 +47,8 @@ imagePullSecrets:
 image: {{ include "weft.image" $root | quote }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 command: [node, --max-semi-space-size=2, {{ index . 1 }}]
+workingDir: /opt/weft
+terminationMessagePolicy: FallbackToLogsOnError # weft install shows it
 {{- end }}
 
 {{/* Environment of whoever uses the API. */}}
