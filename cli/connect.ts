@@ -24,9 +24,20 @@ export interface TargetFlags {
 }
 
 /** A mesh of this machine, or a cluster; `kubeconfig` empty = the account of the pod that we run in. */
-export type Target =
-  | { readonly kind: 'local'; readonly name: string }
-  | { readonly kind: 'cluster'; readonly kubeconfig: string; readonly context: string | undefined }
+export type Target = LocalTarget | ClusterTarget
+
+/** A mesh of this machine. */
+export interface LocalTarget {
+  readonly kind: 'local'
+  readonly name: string
+}
+
+/** A cluster. */
+export interface ClusterTarget {
+  readonly kind: 'cluster'
+  readonly kubeconfig: string
+  readonly context: string | undefined
+}
 
 /** What the machine offers. */
 export interface Surroundings {
@@ -74,10 +85,14 @@ export function chooseTarget(flags: TargetFlags, around: Surroundings): Choice {
 
 /**
  * Decides, and says on standard error what a changing command will change, and what was chosen where both were possible.
+ * @param only `cluster`: a local mesh is not thought of
  * @throws MeshError TARGET_UNCLEAR | TARGET_MISSING
  */
-export function findTarget(flags: TargetFlags, does: 'read' | 'change'): Target {
-  const { target, isGuess } = chooseTarget(flags, surroundings())
+export function findTarget(flags: TargetFlags, does: 'read' | 'change'): Target
+export function findTarget(flags: TargetFlags, does: 'read' | 'change', only: 'cluster'): ClusterTarget
+export function findTarget(flags: TargetFlags, does: 'read' | 'change', only?: 'cluster'): Target {
+  const around = surroundings()
+  const { target, isGuess } = chooseTarget(flags, only === undefined ? around : { ...around, hasLocalMesh: false })
   if (isGuess) printNote(`weft: talking to the local mesh ${DEFAULT_NAME}; for the cluster of the kubeconfig say --context NAME`)
   else if (does === 'change' && target.kind === 'cluster') printNote(`weft: talking to ${describeCluster(target)}`)
   return target
@@ -100,7 +115,7 @@ export function connectMesh(name: string): ObjectClient {
 }
 
 /** What a cluster's API server gives beyond objects. The caller disposes it. @throws MeshError KUBECONFIG_INVALID */
-export function openAccess({ kubeconfig, context }: Extract<Target, { kind: 'cluster' }>): ClusterAccess {
+export function openAccess({ kubeconfig, context }: ClusterTarget): ClusterAccess {
   return new ClusterAccess({ kubeconfig, ...(context === undefined ? {} : { context }) })
 }
 
@@ -117,7 +132,7 @@ export function parseTarget(text: string): { namespace: string; name: string } {
   return second === undefined ? { namespace: 'default', name: first } : { namespace: first, name: second }
 }
 
-function describeCluster({ kubeconfig, context }: Extract<Target, { kind: 'cluster' }>): string {
+function describeCluster({ kubeconfig, context }: ClusterTarget): string {
   if (kubeconfig === '') return 'the cluster of this pod'
   return `the cluster of ${context === undefined ? 'the current context' : `context ${context}`} in ${kubeconfig}`
 }

@@ -8,7 +8,7 @@ import { meshLayout } from '../runtime/layout.ts'
 import { getInNetns } from '../runtime/node-http.ts'
 import { readRecord } from '../runtime/state.ts'
 import { componentPods } from './cluster/components.ts'
-import { openAccess, openApi, type Target } from './connect.ts'
+import { openAccess, openApi, type Target, type ClusterTarget } from './connect.ts'
 import { cliFailure } from './errors.ts'
 import type { ZtunnelDump } from './ztunnel-views.ts'
 
@@ -58,14 +58,14 @@ function localReaders(name: string): NodeReader[] {
   })
 }
 
-async function clusterReaders(target: Extract<Target, { kind: 'cluster' }>, namespace: string): Promise<NodeReader[]> {
+async function clusterReaders(target: ClusterTarget, namespace: string): Promise<NodeReader[]> {
   using api = openApi(target)
   const pods = await componentPods(api, namespace, 'ztunnel')
   if (pods.length === 0) throw cliFailure('NOT_INSTALLED', { namespace })
   return pods.map((pod) => ({ node: pod.spec?.nodeName ?? '', read: () => readThroughApi(target, pod) }))
 }
 
-async function readThroughApi(target: Extract<Target, { kind: 'cluster' }>, { metadata }: Pod): Promise<{ status: number; body: string }> {
+async function readThroughApi(target: ClusterTarget, { metadata }: Pod): Promise<{ status: number; body: string }> {
   using access = openAccess(target)
   return access.getInPod({ namespace: metadata.namespace ?? '', pod: metadata.name }, ADMIN_PORT, '/config_dump')
 }

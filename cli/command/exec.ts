@@ -16,7 +16,7 @@ import { readSandbox, type SandboxRecord } from '../../runtime/kubelet/sandbox.t
 import { type MeshLayout, meshLayout, podDir } from '../../runtime/layout.ts'
 import { execInPod } from '../cluster/exec.ts'
 import { findContainer } from '../cluster/pods.ts'
-import { findTarget, openAccess, openApi, parseTarget, type Target, type TargetFlags, withTarget } from '../connect.ts'
+import { findTarget, openAccess, openApi, parseTarget, type TargetFlags, withTarget, type ClusterTarget } from '../connect.ts'
 
 /** Registers the command. */
 export function registerExec(program: Command): void {
@@ -40,7 +40,7 @@ export function registerExec(program: Command): void {
 
 /** With a terminal on both sides it is the command's terminal. */
 async function runInCluster(
-  target: Extract<Target, { kind: 'cluster' }>,
+  target: ClusterTarget,
   pod: string,
   container: string | undefined,
   command: readonly string[],

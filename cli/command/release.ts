@@ -13,7 +13,7 @@ import { releaseNamespace, releaseNodes, type ReleaseRequest } from '../../runti
 import { readRecord } from '../../runtime/state.ts'
 import { withSystemNamespace } from '../cluster/components.ts'
 import { releaseCluster } from '../cluster/release.ts'
-import { findTarget, openAccess, openApi, type Target, type TargetFlags, withTarget } from '../connect.ts'
+import { findTarget, openAccess, openApi, type TargetFlags, withTarget, type ClusterTarget } from '../connect.ts'
 import { DEFAULT_BPFFS_DIR, DEFAULT_NODE_DIR } from '../node/paths.ts'
 import { releaseHere } from '../node/release.ts'
 import { print, printNote } from '../output.ts'
@@ -64,7 +64,7 @@ async function onThisNode({ namespace, hard, resume, nodeDir, bpffsDir, cgroup }
   for (const sentence of await releaseHere({ nodeDir, bpffsDir, cgroup }, request, systemClock)) print(sentence)
 }
 
-async function inCluster(target: Extract<Target, { kind: 'cluster' }>, flags: ReleaseFlags): Promise<void> {
+async function inCluster(target: ClusterTarget, flags: ReleaseFlags): Promise<void> {
   const { namespace, node, hard, resume, systemNamespace } = flags
   using api = openApi(target)
   using access = openAccess(target)

@@ -8,7 +8,7 @@ import type { MeshStatus } from '../../runtime/status.ts'
 import { withSystemNamespace } from '../cluster/components.ts'
 import { gatherFacts, statusOfCluster } from '../cluster/status.ts'
 import { formatClusterStatus } from '../cluster/status-text.ts'
-import { connectMesh, findTarget, openAccess, openApi, type Target, type TargetFlags, targetWords, withTarget } from '../connect.ts'
+import { connectMesh, findTarget, openAccess, openApi, type TargetFlags, targetWords, withTarget, type ClusterTarget } from '../connect.ts'
 import { parseFormat } from '../options.ts'
 import { type Format, formatBytes, formatTable, formatValue, print, printNote } from '../output.ts'
 import { readDumps } from '../ztunnels.ts'
@@ -43,7 +43,7 @@ async function showLocal(name: string, format: Format): Promise<void> {
   if (!status.isReady || status.released.length > 0) process.exitCode = 1
 }
 
-async function showCluster(target: Extract<Target, { kind: 'cluster' }>, { output, systemNamespace }: Flags): Promise<void> {
+async function showCluster(target: ClusterTarget, { output, systemNamespace }: Flags): Promise<void> {
   using api = openApi(target)
   using access = openAccess(target)
   const dumps = (): ReturnType<typeof readDumps> => readDumps(target, systemNamespace, undefined)
