@@ -26,6 +26,7 @@ export const BPF_ERRORS = {
   MAP_FULL: { source: 'internal', retry: 'yes', message: 'a BPF map is full' },
   MAP_FAILED: { source: 'internal', retry: 'no', message: 'a BPF map operation failed' },
   ATTACH_FAILED: { source: 'internal', retry: 'no', message: 'a BPF program cannot be attached' },
+  QUERY_FAILED: { source: 'internal', retry: 'no', message: 'the kernel does not say which BPF programs a cgroup has' },
   TOO_MANY_ADDRESSES: { source: 'internal', retry: 'no', message: 'a pod has more than one address of a family, or none' },
   NO_HOST_DEVICE: {
     source: 'internal',

@@ -28,6 +28,9 @@ export interface Libbpf {
   remove(map: number, key: Buffer): number
   nextKey(map: number, key: Buffer | null, next: Buffer): number
   lookupBatch(map: number, from: Buffer | null, to: Buffer, keys: Buffer, values: Buffer, count: number[], options: null): number
+  /** Ids of the programs that a cgroup has at one hook; `count` holds the room, then the number. */
+  queryPrograms(cgroup: number, attach: number, flags: number, attachFlags: number[], ids: Buffer, count: number[]): number
+  programById(id: number): number
   cpus(): number
   probeHelper(programType: number, helper: number, options: null): number
   probeProgramType(programType: number, options: null): number
@@ -70,6 +73,10 @@ export function libbpf(): Libbpf {
     lookupBatch: lib.func(
       'int bpf_map_lookup_batch(int map, void *from, _Out_ void *to, _Out_ void *keys, _Out_ void *values, _Inout_ uint32_t *count, void *options)',
     ),
+    queryPrograms: lib.func(
+      'int bpf_prog_query(int target, int type, uint32_t flags, _Inout_ uint32_t *attached, _Out_ void *ids, _Inout_ uint32_t *count)',
+    ),
+    programById: lib.func('int bpf_prog_get_fd_by_id(uint32_t id)'),
     cpus: lib.func('int libbpf_num_possible_cpus()'),
     probeHelper: lib.func('int libbpf_probe_bpf_helper(int type, int helper, void *options)'),
     probeProgramType: lib.func('int libbpf_probe_bpf_prog_type(int type, const void *options)'),

@@ -133,6 +133,16 @@ export class Agent {
     return undefined
   }
 
+  /** A pod that runs already was found. @throws MeshError TOO_MANY_PODS */
+  found(place: PodPlace, pod: Pod, namespace: Namespace | undefined): void {
+    this.#judge(this.#adopt(place), pod, namespace)
+  }
+
+  /** Whether labels and rules put a pod into the mesh. */
+  isWanted(pod: Pod, namespace: Namespace | undefined): boolean {
+    return decide(pod, namespace, this.#options.excludedNamespaces).kind === 'enrol'
+  }
+
   /** A pod object is new or changed. */
   podChanged(pod: Pod): void {
     const runner = this.#runners.get(pod.metadata.uid ?? '')

@@ -11,6 +11,7 @@ import { type ObjectApi, openObjects } from '../objects/api.ts'
 import { ZdsServer } from '../zds/server.ts'
 import { Agent } from './agent.ts'
 import { AgentMetrics } from './metrics.ts'
+import { KubernetesNode } from './kubernetes/node.ts'
 import { AgentObjects } from './objects.ts'
 import { placeOf } from './place.ts'
 import { PluginCalls, type PluginCallsOptions } from './plugin/calls.ts'
@@ -50,6 +51,8 @@ export class AgentApp {
   readonly #vips: VipTable
   readonly #excluded: ReadonlySet<string>
   #objects: AgentObjects | undefined
+  /** Kubernetes only. */
+  #cluster: KubernetesNode | undefined
   #zds: ZdsServer | undefined
   #reconcileTimer: Timer | undefined
 
@@ -64,7 +67,7 @@ export class AgentApp {
     )
     this.#excluded = new Set(settings.excludedNamespaces.split(',').map((name) => name.trim()))
     const files = new PodFiles(settings.stateDir, log)
-    const { redirect, choice } = openRedirect({ settings, places: () => files.load().map(({ place }) => place), log, clock })
+    const { redirect, choice } = openRedirect({ settings, places: () => files.load().map(({ place }) => place), log })
     this.#datapath = redirect
     this.#redirect = choice
     this.#ztunnels = this.#makeZtunnels()
@@ -92,7 +95,8 @@ export class AgentApp {
 
   /** Names of what start-up still waits for; empty = ready. */
   waitingFor(): string[] {
-    return [...this.#readiness.waitingFor(), ...(this.#ztunnels.isConnected() ? [] : ['ztunnel'])]
+    const ztunnel = this.#ztunnels.isConnected() ? [] : ['ztunnel']
+    return [...this.#readiness.waitingFor(), ...(this.#cluster?.waitingFor() ?? []), ...ztunnel]
   }
 
   /** Ends servers and watches; every pod stays as it is. */
@@ -100,6 +104,7 @@ export class AgentApp {
     this.#stop.abort()
     this.#agent.stop()
     this.#vips[Symbol.dispose]()
+    this.#cluster?.[Symbol.dispose]()
     this.#reconcileTimer?.[Symbol.dispose]()
     await Promise.all(this.#doors.map((door) => door.close()))
     await this.#zds?.close()
@@ -134,6 +139,7 @@ export class AgentApp {
       log: this.#log.scope('publish'),
       clock: this.#clock,
       uidOf: (namespace, name) => pod(namespace, name)?.metadata.uid,
+      isThroughStatus: this.#settings.source === 'kubernetes',
     })
     return new Agent({
       node,
@@ -166,6 +172,7 @@ export class AgentApp {
     this.#ztunnels.adopt()
     this.#agent.restore()
     this.#objects = this.#follow(this.#readiness.await('objects'))
+    if (this.#settings.source === 'kubernetes') this.#cluster = this.#makeCluster(this.#objects)
     this.#zds = ZdsServer.listen({
       path: this.#settings.zdsPath,
       log: this.#log.scope('zds'),
@@ -173,6 +180,7 @@ export class AgentApp {
     })
     await this.#openDoors(this.#objects)
     this.#reconcile()
+    this.#cluster?.start()
   }
 
   async #openDoors(objects: AgentObjects): Promise<void> {
@@ -204,13 +212,32 @@ export class AgentApp {
         ready[Symbol.dispose]()
         this.#agent.namespaceChanged(undefined)
         this.#vips.changed()
+        this.#cluster?.look()
       },
       onPod: (pod, isDeleted) => {
-        if (!isDeleted) this.#agent.podChanged(pod)
+        if (isDeleted) return
+        this.#agent.podChanged(pod)
+        this.#cluster?.look()
       },
-      onNamespace: (name) => this.#agent.namespaceChanged(name),
+      onNamespace: (name) => {
+        this.#agent.namespaceChanged(name)
+        this.#cluster?.look()
+      },
       onServices: () => this.#vips.changed(),
-      onNode: () => undefined,
+      onNode: () => this.#cluster?.nodeChanged(),
+    })
+  }
+
+  #makeCluster(objects: AgentObjects): KubernetesNode {
+    return new KubernetesNode({
+      settings: this.#settings,
+      api: this.#client,
+      objects,
+      agent: this.#agent,
+      metrics: this.#metrics,
+      isReady: () => this.waitingFor().length === 0,
+      log: this.#log.scope('kubernetes'),
+      clock: this.#clock,
     })
   }
 
@@ -250,6 +277,7 @@ export class AgentApp {
     this.#probes.keep()
     this.#ztunnels.dropDeadGroups()
     reconcile(this.#repairOptions())
+    this.#cluster?.look()
     this.#reconcileTimer = this.#clock.after(this.#settings.reconcileMs, () => this.#reconcile())
   }
 

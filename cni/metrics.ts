@@ -33,7 +33,20 @@ export interface MetricsSource {
 }
 
 /** What differed from what it should be. */
-export type DriftKind = 'cgroup' | 'inbound' | 'outbound' | 'guard' | 'listeners' | 'leftover' | 'orphan'
+export type DriftKind =
+  | 'cgroup'
+  | 'inbound'
+  | 'outbound'
+  | 'guard'
+  | 'listeners'
+  | 'leftover'
+  | 'orphan'
+  /** Said to be captured, and unknown: the node lost its state. */
+  | 'lost'
+  /** Started past the plugin. */
+  | 'missed'
+  | 'conflist'
+  | 'plugin'
 
 /** The registry of the process. */
 export class AgentMetrics {

@@ -22,6 +22,8 @@ export type PublisherClient = Pick<ObjectApi, 'patch' | 'apply'>
 export interface PublisherOptions {
   readonly client: PublisherClient
   readonly node: string
+  /** Kubernetes: the annotation goes through `pods/status`, so that the agent needs no right to change what pods run. */
+  readonly isThroughStatus?: boolean
   readonly log: Log
   readonly clock: Clock
   /** UID of the pod that has this name now; undefined = not known. A successor of the same name is not written to. */
@@ -46,7 +48,7 @@ export class Publisher {
    * Never rejects for an API that is away: what is said must be true before the next step.
    */
   async setRedirection(place: PodPlace, value: Redirection | undefined, signal: AbortSignal): Promise<void> {
-    const { client, clock, log, uidOf } = this.#options
+    const { client, clock, log, uidOf, isThroughStatus = false } = this.#options
     const { namespace, name, uid } = place
     const backoff = new Backoff(RETRY)
     const patch = { metadata: { annotations: { [REDIRECTION_ANNOTATION]: value ?? null } } }
@@ -54,7 +56,7 @@ export class Publisher {
       const current = uidOf(namespace, name)
       if (current !== undefined && current !== uid) return
       try {
-        await client.patch('pods', namespace, name, patch)
+        await client.patch('pods', namespace, name, patch, isThroughStatus ? { subresource: 'status' } : {})
         return
       } catch (error) {
         if (codeOf(error) === 'NOT_FOUND') return

@@ -100,6 +100,20 @@ export const SETTINGS = {
     default: '',
     help: 'one file per pod; unset = MESH/nodes/NODE/cni; kubernetes: /run/weft/node/cni',
   },
+  cniConfDir: {
+    env: 'WEFT_CNI_CONF_DIR',
+    flag: '--cni-conf-dir',
+    type: 'text',
+    default: '',
+    help: "the runtime's network configuration, where the plugin is kept; unset = not installed",
+  },
+  cniBinDir: {
+    env: 'WEFT_CNI_BIN_DIR',
+    flag: '--cni-bin-dir',
+    type: 'text',
+    default: '/opt/cni/bin',
+    help: "the runtime's plugins",
+  },
   netnsDir: { env: 'WEFT_NETNS_DIR', flag: '--netns-dir', type: 'text', default: '/run/netns', help: 'where named network namespaces are' },
   excludedNamespaces: {
     env: 'EXCLUDE_NAMESPACES',

@@ -2,19 +2,18 @@
 // node's recognises probes. Nothing is kept here: every question is answered from the kernel, so that a restarted agent
 // knows as much. What this mode cannot do stands in docs/capture.md.
 import type { CapturedPod, PodDrops, PodState } from '../../bpf/datapath.ts'
-import type { Clock } from '../../kit/clock.ts'
 import { keepSourceRouting, removeSourceRouting } from '../../linux/source-routing.ts'
 import { listeningPorts } from './listeners.ts'
 import { NodeProbes } from './node-probes.ts'
 import type { Redirect } from './redirect.ts'
 import { POD_TABLE, podTable, type PodRules } from './rules.ts'
-import { dropTable, hashOf, readTable, type SeenTable, writeTable } from './table.ts'
+import { SeenTables } from './seen-tables.ts'
+import { dropTable, hashOf, type SeenTable, writeTable } from './table.ts'
 
 /** What the constructor takes. */
 export interface NftablesOptions {
   /** False = the node's ztunnel serves no DNS: pods ask their resolver themselves. */
   readonly capturesDns: boolean
-  readonly clock: Pick<Clock, 'monotonicMs'>
 }
 
 const NOTHING: PodRules = { inbound: false, outbound: false }
@@ -23,11 +22,11 @@ const NOTHING: PodRules = { inbound: false, outbound: false }
 export class NftablesRedirect implements Redirect {
   readonly mode = 'nftables'
   readonly #capturesDns: boolean
-  readonly #probes: NodeProbes
+  readonly #tables = new SeenTables(POD_TABLE)
+  readonly #probes = new NodeProbes()
 
-  constructor({ capturesDns, clock }: NftablesOptions) {
+  constructor({ capturesDns }: NftablesOptions) {
     this.#capturesDns = capturesDns
-    this.#probes = new NodeProbes(clock)
   }
 
   /** Inbound TCP goes to the proxy, but what comes to its own port and what the node probes. @throws MeshError NFT_…, SYSCALL_FAILED */
@@ -69,11 +68,12 @@ export class NftablesRedirect implements Redirect {
 
   /** The pod's rules died with its namespace. */
   forget(pod: { readonly cookie: bigint }): void {
+    this.#tables.forget(pod.cookie)
     this.#probes.delete(pod.cookie)
   }
 
   inspect(pod: CapturedPod): PodState {
-    const table = readTable(pod.netnsFd, POD_TABLE)
+    const table = this.#tables.read(pod.cookie, pod.netnsFd)
     const rules = this.#rulesOf(table, pod)
     return {
       inbound: rules.inbound && this.#probes.has(pod),
@@ -130,7 +130,7 @@ export class NftablesRedirect implements Redirect {
   }
 
   #change(pod: CapturedPod, change: Partial<PodRules>): void {
-    const seen = readTable(pod.netnsFd, POD_TABLE)
+    const seen = this.#tables.read(pod.cookie, pod.netnsFd)
     const rules = this.#rulesOf(seen, pod)
     const wanted = { ...rules, ...change }
     if (seen?.isIntact === true && wanted.inbound === rules.inbound && wanted.outbound === rules.outbound) return

@@ -1,21 +1,15 @@
 // The node's table: which pods' probes are recognised. The kernel's list is the only one; it is read, changed and written whole.
-import type { Clock } from '../../kit/clock.ts'
 import { parseIp } from '../../model/address.ts'
 import { NODE_TABLE, nodeTable, type ProbedPod } from './rules.ts'
-import { dropTable, elementsOf, hashOf, readTable, writeTable } from './table.ts'
+import { SeenTables } from './seen-tables.ts'
+import { dropTable, hashOf, type SeenTable, writeTable } from './table.ts'
 
-/** Reconcile asks about every pod at once: the node's table is listed once for all. */
-const FRESH_MS = 500
+/** The node's namespace among those that SeenTables knows. */
+const NODE = 0n
 
 /** The pods in the node's table. */
 export class NodeProbes {
-  readonly #clock: Pick<Clock, 'monotonicMs'>
-  #pods: readonly ProbedPod[] = []
-  #readMs = Number.NEGATIVE_INFINITY
-
-  constructor(clock: Pick<Clock, 'monotonicMs'>) {
-    this.#clock = clock
-  }
+  readonly #tables = new SeenTables(NODE_TABLE)
 
   /** Whether exactly these addresses are in force. @throws MeshError NFT_MISSING, NFT_REFUSED */
   has({ cookie, ips }: ProbedPod): boolean {
@@ -42,7 +36,6 @@ export class NodeProbes {
   }
 
   #write(pods: readonly ProbedPod[]): void {
-    this.#readMs = Number.NEGATIVE_INFINITY
     const text = nodeTable(pods)
     if (pods.length > 0) writeTable(undefined, NODE_TABLE, text, hashOf(text))
     else dropTable(undefined, NODE_TABLE)
@@ -50,18 +43,14 @@ export class NodeProbes {
 
   /** What somebody has changed counts as not there: repair then writes it pod by pod. */
   #read(): readonly ProbedPod[] {
-    const nowMs = this.#clock.monotonicMs()
-    if (nowMs - this.#readMs < FRESH_MS) return this.#pods
-    const table = readTable(undefined, NODE_TABLE)
-    this.#pods = table?.isIntact === true ? podsOf(table.listing) : []
-    this.#readMs = nowMs
-    return this.#pods
+    const table = this.#tables.read(NODE, undefined)
+    return table?.isIntact === true ? podsOf(table.elements) : []
   }
 }
 
-function podsOf(listing: string): ProbedPod[] {
+function podsOf(elements: SeenTable['elements']): ProbedPod[] {
   const pods = new Map<bigint, ProbedPod>()
-  for (const { value, comment } of elementsOf(listing)) {
+  for (const { value, comment } of elements) {
     const ip = parseIp(value)
     if (ip === undefined || !/^\d{1,20}$/.test(comment)) continue
     const cookie = BigInt(comment)

@@ -4,7 +4,6 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ebpfObstacle } from '../../bpf/feature.ts'
 import { releaseNode } from '../../bpf/release.ts'
-import type { Clock } from '../../kit/clock.ts'
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { openPodNetns, type PodPlace } from '../pods.ts'
@@ -22,7 +21,6 @@ export interface OpenRedirectOptions {
   /** Pods of an earlier process; asked only when the mode has changed. */
   readonly places: () => readonly PodPlace[]
   readonly log: Log
-  readonly clock: Clock
 }
 
 /**
@@ -41,12 +39,12 @@ export function chooseRedirect(wish: string, obstacle: () => string | undefined)
  *   NFT_MISSING, NFT_REFUSED (mode nftables)
  */
 export function openRedirect(options: OpenRedirectOptions): { redirect: Redirect; choice: RedirectChoice } {
-  const { settings, clock, log } = options
+  const { settings, log } = options
   const choice = chooseRedirect(settings.redirect, () => ebpfObstacle(settings.nodeCgroup))
   log.info('redirect mode', { ...choice })
   const before = lastMode(settings.stateDir)
   if (before !== undefined && before !== choice.mode) clear(before, options)
-  const redirect = choice.mode === 'ebpf' ? openEbpf(options) : openNftables(settings.isDnsRequired, clock)
+  const redirect = choice.mode === 'ebpf' ? openEbpf(options) : openNftables(settings.isDnsRequired)
   writeFileSync(modeFile(settings.stateDir), choice.mode, { mode: 0o600 })
   return { redirect, choice }
 }
@@ -61,9 +59,9 @@ function openEbpf({ settings, log }: OpenRedirectOptions): Redirect {
 }
 
 /** Faults are found at start, not with the first pod. */
-function openNftables(capturesDns: boolean, clock: Clock): Redirect {
+function openNftables(capturesDns: boolean): Redirect {
   runNft(undefined, ['--version'])
-  return new NftablesRedirect({ capturesDns, clock })
+  return new NftablesRedirect({ capturesDns })
 }
 
 /** Pods are captured again as soon as they are compared with what should be, right after the start. */

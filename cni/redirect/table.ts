@@ -5,17 +5,24 @@ import { createHash } from 'node:crypto'
 import { codeOf } from '../../kit/error.ts'
 import { applyRules, listTable } from './nft.ts'
 
+/** An element of a set. */
+export interface Element {
+  readonly value: string
+  readonly comment: string
+}
+
 /** What the kernel has. */
 export interface SeenTable {
   /** The note that it was written with; undefined when it cannot be read. */
   readonly note: string | undefined
   /** False = somebody changed something in it. */
   readonly isIntact: boolean
-  readonly listing: string
+  /** Of all its sets. */
+  readonly elements: readonly Element[]
 }
 
 /** A table that is full of somebody's rubbish lists as this. */
-const UNREADABLE: SeenTable = { note: undefined, isIntact: false, listing: '' }
+const UNREADABLE: SeenTable = { note: undefined, isIntact: false, elements: [] }
 const WANT = 'want-'
 const SEEN = 'seen-'
 
@@ -45,7 +52,7 @@ export function readTable(netnsFd: number | undefined, name: string): SeenTable 
   const names = chainNames(listing)
   const note = names.find((each) => each.startsWith(WANT))?.slice(WANT.length)
   const seen = names.filter((each) => each.startsWith(SEEN))
-  return { note, isIntact: seen.length === 1 && seen[0] === `${SEEN}${hashOf(canonical(listing))}`, listing }
+  return { note, isIntact: seen.length === 1 && seen[0] === `${SEEN}${hashOf(canonical(listing))}`, elements: elementsOf(listing) }
 }
 
 /** Removes a table; one that is not there is fine. @throws MeshError NFT_REFUSED, NFT_MISSING, NFT_FAILED */
@@ -54,7 +61,7 @@ export function dropTable(netnsFd: number | undefined, name: string): void {
 }
 
 /** Elements of all sets of a listing that carry a comment. */
-export function elementsOf(listing: string): { readonly value: string; readonly comment: string }[] {
+function elementsOf(listing: string): Element[] {
   return objectsOf(listing).flatMap((object) => {
     if (!('set' in object) || typeof object.set !== 'object' || object.set === null) return []
     if (!('elem' in object.set) || !Array.isArray(object.set.elem)) return []
@@ -63,7 +70,7 @@ export function elementsOf(listing: string): { readonly value: string; readonly 
 }
 
 /** `{ "elem": { "val": "10.0.0.1", "comment": "…" } }`; elements of sets without comments are bare values. */
-function elementOf(each: unknown): { value: string; comment: string } | undefined {
+function elementOf(each: unknown): Element | undefined {
   const inner: unknown = typeof each === 'object' && each !== null && 'elem' in each ? each.elem : undefined
   if (typeof inner !== 'object' || inner === null || !('val' in inner) || !('comment' in inner)) return undefined
   return typeof inner.val === 'string' && typeof inner.comment === 'string' ? { value: inner.val, comment: inner.comment } : undefined
