@@ -3,7 +3,7 @@
 import './x509.ts' // first: the library wants Reflect metadata when it loads
 import { X509Certificate as ParsedCertificate, SubjectAlternativeNameExtension, SubjectKeyIdentifierExtension } from '@peculiar/x509'
 import { createPrivateKey } from 'node:crypto'
-import type { KeyObject, webcrypto } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { codeOf } from '../kit/error.ts'
 import type { Result } from '../kit/error.ts'
 import { parseCertificates, parseRoots } from './bundle.ts'
@@ -11,17 +11,13 @@ import type { X509 } from './bundle.ts'
 import type { CaMaterial } from './ca.ts'
 import { certsFailure } from './errors.ts'
 import { signingAlgorithmOf } from './key.ts'
-import type { SigningAlgorithm } from './key.ts'
+import { LeafSigner } from './leaf.ts'
 import { isTrustDomain, parseSpiffeId } from './spiffe.ts'
 
 /** A usable authority. */
 export interface Authority {
-  /** The certificate whose key signs. */
-  readonly signer: ParsedCertificate
-  readonly key: webcrypto.CryptoKey
-  readonly algorithm: SigningAlgorithm
-  /** Subject key identifier of the signer, hex; leaves repeat it so that peers find the issuer among namesakes. */
-  readonly keyIdentifier: string | undefined
+  /** Signs with the key of the first certificate of the chain. */
+  readonly leaves: LeafSigner
   /** What leaves are sent with: the signer and what is above it, without roots. Empty when a root signs. */
   readonly intermediates: readonly X509[]
   readonly roots: readonly X509[]
@@ -31,7 +27,7 @@ export interface Authority {
 }
 
 /** @throws MeshError CA_UNUSABLE, with the reason */
-export async function readAuthority(material: CaMaterial, trustDomain: string): Promise<Authority> {
+export function readAuthority(material: CaMaterial, trustDomain: string): Authority {
   const roots = must('roots', parseRoots(material.rootsPem))
   const given = must('chain', parseCertificates(material.certChainPem))
   const key = readKey(material.keyPem)
@@ -46,10 +42,12 @@ export async function readAuthority(material: CaMaterial, trustDomain: string): 
   checkSignerId(parsed, trustDomain)
   const all = [...chain, root]
   return {
-    signer: parsed,
-    key: await importKey(key, algorithm.value),
-    algorithm: algorithm.value,
-    keyIdentifier: parsed.getExtension(SubjectKeyIdentifierExtension)?.keyId,
+    leaves: new LeafSigner({
+      issuer: new Uint8Array(parsed.subjectName.toArrayBuffer()),
+      key,
+      algorithm: algorithm.value,
+      keyIdentifier: parsed.getExtension(SubjectKeyIdentifierExtension)?.keyId, // repeated, so that peers find the issuer among namesakes
+    }),
     intermediates: chain.filter((one) => !isOneOf(roots, one)),
     roots,
     notBefore: Math.max(...all.map((one) => one.validFromDate.getTime())),
@@ -89,10 +87,6 @@ function checkSignerId(signer: ParsedCertificate, trustDomain: string): void {
   if (id === undefined) return
   if (ids.length > 1 || !id.ok || id.value.path !== '') throw invalid('a signing certificate has one SPIFFE ID at most, without path')
   if (id.value.trustDomain !== trustDomain) throw invalid(`the signing certificate is of trust domain ${id.value.trustDomain}`)
-}
-
-async function importKey(key: KeyObject, algorithm: SigningAlgorithm): Promise<webcrypto.CryptoKey> {
-  return key.toCryptoKey(algorithm, false, ['sign'])
 }
 
 /** Whether `issuer`'s name, usage and key fit the signature of `one`. */

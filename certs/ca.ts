@@ -12,6 +12,7 @@ import type { Authority } from './authority.ts'
 import { formatCertificates } from './bundle.ts'
 import { certsFailure } from './errors.ts'
 import { parsePublicKey } from './key.ts'
+import { generalName } from './leaf.ts'
 import type { SigningAlgorithm } from './key.ts'
 import { formatPem } from './pem.ts'
 import { isTrustDomain, parseSpiffeId } from './spiffe.ts'
@@ -88,7 +89,7 @@ export class CertificateAuthority {
    * @throws MeshError CA_UNUSABLE (key and certificate do not belong together, a broken chain, no CA, another trust domain), CA_EXPIRED
    */
   static async fromPem(options: CaMaterial & { trustDomain: string; clock: Clock; limits?: CaLimits }): Promise<CertificateAuthority> {
-    const ca = new CertificateAuthority(await readAuthority(options, options.trustDomain), options)
+    const ca = new CertificateAuthority(readAuthority(options, options.trustDomain), options)
     ca.#checkTime(options.clock.nowMs())
     return ca
   }
@@ -118,44 +119,33 @@ export class CertificateAuthority {
    * @throws MeshError ISSUE_REFUSED (an ID of another trust domain or without path, a bad name, a key that is not used), CA_EXPIRED
    */
   async issue(request: IssueRequest): Promise<IssuedCertificate> {
-    const { signer, key, algorithm, keyIdentifier } = this.#authority
     const publicKey = parsePublicKey(request.publicKey)
     if (!publicKey.ok) throw certsFailure('ISSUE_REFUSED', { reason: publicKey.errors.join('; ') })
     const names = this.#names(request)
     const { notBefore, notAfter } = this.#validity(request)
     const serial = newSerial()
-    const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: serial,
-      issuer: signer.subjectName,
-      notBefore,
-      notAfter,
-      publicKey: request.publicKey as Uint8Array<ArrayBuffer>,
-      signingKey: key,
-      signingAlgorithm: algorithm,
-      extensions: [
-        new x509.BasicConstraintsExtension(false, undefined, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
-        new x509.ExtendedKeyUsageExtension(request.id === undefined ? [SERVER_AUTH] : [SERVER_AUTH, CLIENT_AUTH]),
-        new x509.SubjectAlternativeNameExtension(names, true), // critical: the subject is empty (RFC 5280 §4.2.1.6)
-        ...(keyIdentifier === undefined ? [] : [new x509.AuthorityKeyIdentifierExtension(keyIdentifier)]),
-      ],
-    })
-    const leafPem = formatPem('CERTIFICATE', new Uint8Array(certificate.rawData))
+    const isServer = request.id === undefined
+    const der = await this.#authority.leaves.sign({ serial, notBefore, notAfter, publicKey: publicKey.value, names, isServer })
+    const leafPem = formatPem('CERTIFICATE', der)
     return { chainPem: [leafPem, ...this.#intermediatesPem], rootsPem: this.rootsPem, notBefore, notAfter, serial }
   }
 
-  #names({ id, dns = [], ips = [] }: CertificateNames): x509.JsonGeneralNames {
+  /** DER of the names. */
+  #names({ id, dns = [], ips = [] }: CertificateNames): Uint8Array {
     if (id !== undefined) {
       const parsed = parseSpiffeId(id)
       if (!parsed.ok) throw certsFailure('ISSUE_REFUSED', { reason: parsed.errors.join('; ') })
       if (parsed.value.path === '') throw certsFailure('ISSUE_REFUSED', { id, reason: 'the ID of a trust domain' })
       if (parsed.value.trustDomain !== this.trustDomain) throw certsFailure('ISSUE_REFUSED', { id, reason: 'another trust domain' })
-      return [{ type: 'url', value: id }]
+      return generalName('uri', id)
     }
     if (dns.length + ips.length === 0) throw certsFailure('ISSUE_REFUSED', { reason: 'no name' })
     const bad = dns.find((name) => !DNS_NAME.test(name)) ?? ips.find((ip) => parseIp(ip) === undefined)
     if (bad !== undefined) throw certsFailure('ISSUE_REFUSED', { name: bad, reason: 'not a DNS name or an address' })
-    return [...dns.map((value) => ({ type: 'dns' as const, value })), ...ips.map((value) => ({ type: 'ip' as const, value }))]
+    return Buffer.concat([
+      ...dns.map((name) => generalName('dns', name)),
+      ...ips.map((ip) => new Uint8Array(new x509.GeneralName('ip', ip).rawData)),
+    ])
   }
 
   #validity(request: IssueRequest): { notBefore: Date; notAfter: Date } {
@@ -177,9 +167,6 @@ export class CertificateAuthority {
     throw certsFailure('CA_EXPIRED', { notBefore: new Date(notBefore).toISOString(), notAfter: new Date(notAfter).toISOString() })
   }
 }
-
-const SERVER_AUTH = x509.ExtendedKeyUsage.serverAuth
-const CLIENT_AUTH = x509.ExtendedKeyUsage.clientAuth
 
 /** The four files of a Kubernetes Secret `cacerts`, as Istio's operators make it. */
 export interface CacertsFiles {
