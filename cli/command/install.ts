@@ -9,11 +9,11 @@ import { installFailure } from '../install/errors.ts'
 import { Helm, NAMESPACE, type ValueFlags } from '../install/helm.ts'
 import { podsGone, removeLeftovers } from '../install/leftovers.ts'
 import { namespaceObject } from '../install/namespace.ts'
-import { releaseNodes } from '../install/nodes.ts'
+import { markedNodes, releaseNodes, unmark } from '../install/nodes.ts'
 import { readRendered, type Rendered } from '../install/rights.ts'
 import { waitReady, WORKLOADS } from '../install/wait.ts'
 import { countFrom } from '../options.ts'
-import { formatValue, print, printNote } from '../output.ts'
+import { formatValue, print, printNote, sentenceOf } from '../output.ts'
 
 interface Flags extends WhereFlags, ValueFlags {
   readonly dryRun?: boolean
@@ -57,7 +57,6 @@ export function registerInstall(program: Command): void {
   command('uninstall', 'take the mesh out of a cluster: pods are given back first, then everything is removed')
     .option('--force', 'also when some nodes cannot give their pods back')
     .action(uninstall)
-  program.command('release-nodes', { hidden: true }).requiredOption('--timeout <SECONDS>', '', countFrom(1, 7200)).action(releaseFromJob)
 }
 
 async function install(flags: Flags): Promise<void> {
@@ -83,6 +82,8 @@ async function install(flags: Flags): Promise<void> {
     if (!hadNamespace && (await helm.status()) === undefined) await cluster.delete(KIND.namespaces, undefined, NAMESPACE)
     throw error
   }
+  const released = await markedNodes(cluster)
+  if (released.length > 0) printNote(`weft: released nodes stay out of the mesh (${released.join(', ')}): weft release --resume`)
   await finish(cluster, flags, 'weft is installed')
 }
 
@@ -127,6 +128,7 @@ async function uninstall(flags: Flags): Promise<void> {
   if (release !== undefined) await giveBack(cluster, flags)
   if (release !== undefined) await helm.uninstall()
   await podsGone(cluster, systemClock)
+  await unmark(cluster)
   const kept = await removeLeftovers(cluster, systemClock, (line) => printNote(`weft: ${line}`))
   print('weft is removed; labels of namespaces and Gateways are yours and stay')
   for (const sentence of kept) print(`kept: ${sentence}`)
@@ -135,10 +137,10 @@ async function uninstall(flags: Flags): Promise<void> {
 async function giveBack(cluster: InstallCluster, flags: Flags): Promise<void> {
   const timeoutMs = flags.timeout * 1000
   try {
-    await releaseNodes({ cluster, namespace: NAMESPACE, timeoutMs, clock: systemClock })
+    await releaseNodes({ cluster, timeoutMs, clock: systemClock, tell: (line) => printNote(`weft: ${line}`) })
   } catch (error) {
     if (flags.force !== true) throw error
-    printNote('weft: some nodes have not given their pods back; on each of them: weft release --all --local')
+    printNote(`weft: ${sentenceOf(error)}`)
   }
 }
 
@@ -147,13 +149,6 @@ function printPlan(objects: readonly Rendered[]): void {
   for (const { kind = '', metadata } of objects)
     print(`  ${kind} ${metadata?.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata?.name ?? ''}`)
   print(`  waypoints, the ConfigMaps of the mesh's roots, definitions that nothing uses, the namespace ${NAMESPACE}`)
-}
-
-/** What the chart's hook runs in the cluster before helm deletes anything. */
-async function releaseFromJob(flags: { readonly timeout: number }): Promise<void> {
-  using cluster = new InstallCluster({})
-  await releaseNodes({ cluster, namespace: NAMESPACE, timeoutMs: flags.timeout * 1000, clock: systemClock })
-  print('all nodes have given their pods back')
 }
 
 function collect(text: string, all: readonly string[]): string[] {

@@ -37,6 +37,8 @@ export const KIND = {
   definitions: { group: 'apiextensions.k8s.io', version: 'v1', plural: 'customresourcedefinitions' },
 } as const satisfies Readonly<Record<string, KindPath>>
 
+const PAGE = 500
+
 /** One cluster. Methods throw MeshErrors of objects/errors.ts: FORBIDDEN | API_UNREACHABLE | KUBECONFIG_INVALID … */
 export class InstallCluster implements Disposable {
   readonly #connection: KubeConnection
@@ -52,13 +54,29 @@ export class InstallCluster implements Disposable {
     this.#connection[Symbol.dispose]()
   }
 
-  /** Objects of a kind; none when the cluster does not know the kind. */
-  async list<T extends AnyObject>(kind: KindPath, namespace?: string, labels?: string): Promise<readonly T[]> {
-    const query = labels === undefined ? '' : `?labelSelector=${encodeURIComponent(labels)}`
-    const found = await this.#orMissing(
-      this.#http.call({ ...asked('list', kind, namespace), method: 'GET', path: `${pathOf(kind, namespace)}${query}` }),
-    )
-    return (found as { items?: T[] } | undefined)?.items ?? []
+  /**
+   * Objects of a kind, page by page; none when the cluster does not know the kind.
+   * @param keeps those that are wanted; the others are not held in memory
+   */
+  async list<T extends AnyObject>(
+    kind: KindPath,
+    namespace?: string,
+    labels?: string,
+    keeps?: (object: T) => boolean,
+  ): Promise<readonly T[]> {
+    const found: T[] = []
+    let rest: string | undefined
+    do {
+      const query = new URLSearchParams({ limit: String(PAGE) })
+      if (labels !== undefined) query.set('labelSelector', labels)
+      if (rest !== undefined) query.set('continue', rest)
+      const page = (await this.#orMissing(
+        this.#http.call({ ...asked('list', kind, namespace), method: 'GET', path: `${pathOf(kind, namespace)}?${query}` }),
+      )) as { items?: T[]; metadata?: { continue?: string } } | undefined
+      found.push(...(keeps === undefined ? (page?.items ?? []) : (page?.items ?? []).filter(keeps)))
+      rest = page?.metadata?.continue || undefined
+    } while (rest !== undefined)
+    return found
   }
 
   /** Undefined when it is not there. */

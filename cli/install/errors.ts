@@ -53,7 +53,7 @@ export const INSTALL_ERRORS = {
     source: 'internal',
     retry: 'yes',
     message: 'some nodes have not given their pods back yet',
-    hint: 'see the logs of the pods of DaemonSet cni; --force goes on without them, then run on each such node: weft release --all --local',
+    hint: 'does the agent run there? --force goes on without them; then run on each such node, as root: weft release --all --local',
   },
 } as const satisfies Record<string, ErrorRow>
 

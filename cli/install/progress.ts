@@ -77,14 +77,15 @@ export function reasonOf(pod: HeldPod): string | undefined {
       return `${where} cannot start: ${cut(message)}`
     const ended = container.lastState?.terminated
     if (ended !== undefined && container.ready !== true)
-      return `${where} ended ${container.restartCount ?? 1} times, last with status ${ended.exitCode ?? '?'}: ${cut(lastLine(ended.message))}`
+      return `${where} keeps ending with status ${ended.exitCode ?? '?'}: ${cut(lastLine(ended.message))}`
   }
   return undefined
 }
 
-/** Lines are JSON where the log is ours: then its message and error. */
+/** The line that says why; lines are JSON where the log is ours: then its message and error. */
 function lastLine(text: string | undefined): string {
-  const line = (text ?? '').trim().split('\n').at(-1) ?? ''
+  const lines = (text ?? '').trim().split('\n')
+  const line = lines.findLast((one) => /^\w*Error\b/.test(one)) ?? lines.at(-1) ?? ''
   try {
     const { msg, message, error, code } = JSON.parse(line) as Readonly<Record<string, unknown>>
     const words = [msg ?? message, code, error].filter((part) => typeof part === 'string' && part !== '')
