@@ -11,7 +11,7 @@ import type { AgentMetrics } from './metrics.ts'
 import type { PodFiles, PodPlace } from './pods.ts'
 import { isGone, openPodNetns } from './pods.ts'
 import type { Publisher } from './publish.ts'
-import { decide, explain } from './rules.ts'
+import { type Decision, decide, explain } from './rules.ts'
 import type { Steps } from './steps.ts'
 import type { Ztunnels } from './ztunnels.ts'
 
@@ -30,6 +30,8 @@ export interface AgentOptions {
   readonly publisher: Pick<Publisher, 'tell'>
   readonly objects: ObjectView
   readonly excludedNamespaces: ReadonlySet<string>
+  /** Whether the pods of a namespace are kept out for the time being (`weft release`, the end of the mesh here). */
+  readonly isReleased?: (namespace: string) => boolean
   readonly metrics: AgentMetrics
   readonly log: Log
   readonly clock: Clock
@@ -140,7 +142,14 @@ export class Agent {
 
   /** Whether labels and rules put a pod into the mesh. */
   isWanted(pod: Pod, namespace: Namespace | undefined): boolean {
-    return decide(pod, namespace, this.#options.excludedNamespaces).kind === 'enrol'
+    return this.#decide(pod, namespace).kind === 'enrol'
+  }
+
+  #decide(pod: Pod, namespace: Namespace | undefined): Decision {
+    const { excludedNamespaces, isReleased } = this.#options
+    const decision = decide(pod, namespace, excludedNamespaces)
+    const isHeld = decision.kind === 'enrol' && isReleased?.(pod.metadata.namespace ?? '') === true
+    return isHeld ? { kind: 'skip', reason: 'RELEASED' } : decision
   }
 
   /** A pod object is new or changed. */
@@ -193,8 +202,8 @@ export class Agent {
   }
 
   #judge(runner: PodRunner, pod: Pod, namespace: Namespace | undefined): 'in' | 'out' {
-    const { excludedNamespaces, log, publisher, metrics } = this.#options
-    const decision = decide(pod, namespace, excludedNamespaces)
+    const { log, publisher, metrics } = this.#options
+    const decision = this.#decide(pod, namespace)
     const wanted = decision.kind === 'enrol' ? 'in' : 'out'
     const { name, namespace: podNamespace, uid } = runner.place
     if (decision.kind === 'refuse' && !this.#refused.has(uid)) {

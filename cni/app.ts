@@ -1,36 +1,46 @@
 // The agent put together: kernel state, ZDS server, plugin socket, informer, repair. Start order: what runs already is
 // taken over before anybody may connect; labels are looked at once all objects are known. Stop leaves the kernel as it is.
 import { join } from 'node:path'
-import type { Clock, Timer } from '../kit/clock.ts'
+import { type Clock, pause, type Timer } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { Readiness } from '../kit/ready.ts'
+import { seeCgroupsOfHost } from '../linux/cgroup.ts'
 import { raiseFileLimit } from '../linux/limits.ts'
 import type { Pod } from '../model/object.ts'
 import { type ObjectApi, openObjects } from '../objects/api.ts'
 import { ZdsServer } from '../zds/server.ts'
 import { Agent } from './agent.ts'
+import { openDoors } from './doors.ts'
 import { AgentMetrics } from './metrics.ts'
+import { findForeigners, refuseForeigners } from './kubernetes/foreign.ts'
 import { KubernetesNode } from './kubernetes/node.ts'
+import { uninstallNode } from './kubernetes/uninstall.ts'
 import { AgentObjects } from './objects.ts'
-import { placeOf } from './place.ts'
-import { PluginCalls, type PluginCallsOptions } from './plugin/calls.ts'
 import { PodFiles } from './pods.ts'
 import { ProbeGroup } from './probe-group.ts'
 import { fixedGroup, podGroups } from './proxy-groups.ts'
 import { Publisher } from './publish.ts'
 import { openRedirect } from './redirect/open.ts'
 import type { Redirect, RedirectChoice } from './redirect/redirect.ts'
-import { isWhole, type RepairOptions, reconcile } from './repair.ts'
-import type { PluginRequest } from './request.ts'
-import { type Door, type PluginHandlers, serveMonitoring, servePlugin } from './server.ts'
+import { type RepairOptions, reconcile } from './repair.ts'
+import type { Door } from './server.ts'
 import type { AgentSettings } from './settings.ts'
 import { Steps } from './steps.ts'
 import { VipTable } from './vips.ts'
 import { CGROUPS, Ztunnels } from './ztunnels.ts'
 
-/** A ztunnel that is replaced is away for moments; the runtime takes the node down when the plugin says that it is limited. */
-const ZTUNNEL_AWAY_MS = 30_000
+/** Pods are let go by the book, with the API's help, for this long; then the kernel's state is simply removed. */
+const LEAVE_MS = 5_000
+const LEAVE_POLL_MS = 50
+
+/** Before anything is changed. @throws MeshError BESIDE_ISTIO, BESIDE_SOCKET_LB */
+function prepareNode(settings: AgentSettings): void {
+  seeCgroupsOfHost()
+  const { cniConfDir, nodeCgroup, bpffsDir, beside } = settings
+  const found = findForeigners({ confDir: cniConfDir, cgroup: nodeCgroup, bpffsDir })
+  refuseForeigners(found, new Set(beside.split(',').map((name) => name.trim())))
+}
 
 /** The running agent. */
 export class AgentApp {
@@ -51,6 +61,8 @@ export class AgentApp {
   readonly #vips: VipTable
   readonly #excluded: ReadonlySet<string>
   #objects: AgentObjects | undefined
+  /** The mesh is taken off this node: every pod is let go. */
+  #isLeaving = false
   /** Kubernetes only. */
   #cluster: KubernetesNode | undefined
   #zds: ZdsServer | undefined
@@ -83,6 +95,7 @@ export class AgentApp {
    */
   static async start(settings: AgentSettings, log: Log, clock: Clock): Promise<AgentApp> {
     raiseFileLimit()
+    if (settings.source === 'kubernetes') prepareNode(settings)
     const app = new AgentApp(settings, log, clock)
     try {
       await app.#open()
@@ -97,6 +110,18 @@ export class AgentApp {
   waitingFor(): string[] {
     const ztunnel = this.#ztunnels.isConnected() ? [] : ['ztunnel']
     return [...this.#readiness.waitingFor(), ...(this.#cluster?.waitingFor() ?? []), ...ztunnel]
+  }
+
+  /** The end that the process was told of: after an uninstall the node is as it was before us, else all stays as it is. */
+  async end(): Promise<void> {
+    if (this.#cluster?.isUninstalled() !== true) return this.stop()
+    this.#isLeaving = true
+    this.#agent.namespaceChanged(undefined)
+    const deadlineMs = this.#clock.monotonicMs() + LEAVE_MS
+    const isIn = (): boolean => [...this.#agent.runners().values()].some(({ stage }) => stage !== 'out')
+    while (isIn() && this.#clock.monotonicMs() < deadlineMs) await pause(this.#clock, LEAVE_POLL_MS)
+    await this.stop()
+    uninstallNode(this.#settings, this.#log)
   }
 
   /** Ends servers and watches; every pod stays as it is. */
@@ -156,6 +181,7 @@ export class AgentApp {
       publisher,
       objects: { pod, namespace: (name) => this.#objects?.namespace(name) },
       excludedNamespaces: this.#excluded,
+      isReleased: (namespace) => this.#isLeaving || this.#cluster?.isReleased(namespace) === true,
       metrics: this.#metrics,
       log: this.#log.scope('enrol'),
       clock: this.#clock,
@@ -178,24 +204,9 @@ export class AgentApp {
       log: this.#log.scope('zds'),
       onConnection: (connection) => this.#ztunnels.accept(connection),
     })
-    await this.#openDoors(this.#objects)
+    this.#doors.push(...(await this.#openDoors(this.#objects)))
     this.#reconcile()
     this.#cluster?.start()
-  }
-
-  async #openDoors(objects: AgentObjects): Promise<void> {
-    const { cniPath, monitoringPort } = this.#settings
-    const calls = this.#pluginCalls(objects)
-    const handlers: PluginHandlers = {
-      call: (headers, text) => calls.answer(headers, text),
-      add: (request) => this.#cmdAdd(objects, request),
-      remove: ({ uid, namespace, name }) => this.#agent.remove(uid ?? this.#agent.uidOf(namespace, name) ?? ''),
-      onAnswer: (status) => this.#metrics.answered(status),
-    }
-    this.#doors.push(await servePlugin(cniPath, handlers, this.#log.scope('plugin')))
-    const { registry } = this.#metrics
-    const monitoring = { port: monitoringPort, registry, waitingFor: () => this.waitingFor(), dump: () => this.#dump(), log: this.#log }
-    this.#doors.push(await serveMonitoring(monitoring))
   }
 
   #follow(ready: Disposable): AgentObjects {
@@ -228,6 +239,22 @@ export class AgentApp {
     })
   }
 
+  #openDoors(objects: AgentObjects): Promise<Door[]> {
+    return openDoors({
+      settings: this.#settings,
+      agent: this.#agent,
+      objects,
+      ztunnels: this.#ztunnels,
+      readiness: this.#readiness,
+      metrics: this.#metrics,
+      excludedNamespaces: this.#excluded,
+      repair: this.#repairOptions(),
+      waitingFor: () => this.waitingFor(),
+      dump: () => this.#dump(),
+      log: this.#log,
+    })
+  }
+
   #makeCluster(objects: AgentObjects): KubernetesNode {
     return new KubernetesNode({
       settings: this.#settings,
@@ -236,41 +263,10 @@ export class AgentApp {
       agent: this.#agent,
       metrics: this.#metrics,
       isReady: () => this.waitingFor().length === 0,
+      onRelease: () => this.#agent.namespaceChanged(undefined),
       log: this.#log.scope('kubernetes'),
       clock: this.#clock,
     })
-  }
-
-  #pluginCalls(objects: AgentObjects): PluginCalls {
-    const { cmdaddTimeoutMs, netnsDir } = this.#settings
-    return new PluginCalls({
-      agent: this.#agent,
-      objects,
-      excludedNamespaces: this.#excluded,
-      cmdaddTimeoutMs,
-      netnsPath: (path) => path.replace(/^\/(var\/)?run\/netns(?=\/)/, netnsDir),
-      readiness: () => this.#pluginReadiness(),
-      isWhole: (uid) => {
-        const runner = this.#agent.runners().get(uid)
-        return runner !== undefined && isWhole(this.#repairOptions(), runner)
-      },
-      log: this.#log.scope('plugin'),
-    })
-  }
-
-  #pluginReadiness(): ReturnType<PluginCallsOptions['readiness']> {
-    const waiting = this.#readiness.waitingFor()
-    if (waiting.length > 0) return { kind: 'away', why: `the agent waits for ${waiting.join(', ')}` }
-    const awayMs = this.#ztunnels.awayMs()
-    return awayMs < ZTUNNEL_AWAY_MS ? { kind: 'ready' } : { kind: 'limited', why: 'no ztunnel is connected to the agent' }
-  }
-
-  async #cmdAdd(objects: AgentObjects, request: PluginRequest): Promise<string> {
-    const { namespace, name, uid, netns, ips, hostInterface } = request
-    const pod = await objects.currentPod(namespace, name, uid)
-    const owner = await objects.currentNamespace(namespace)
-    const place = placeOf({ pod, netns, ips, hostInterface })
-    return this.#agent.add(place, pod, owner, this.#settings.cmdaddTimeoutMs)
   }
 
   #reconcile(): void {
@@ -309,6 +305,6 @@ export class AgentApp {
       ...enrolment,
       ...(failure === undefined ? {} : { failure: messageOf(failure), code: codeOf(failure) }),
     }))
-    return { redirect: this.#redirect, pods }
+    return { redirect: this.#redirect, released: this.#cluster?.released() ?? [], pods }
   }
 }

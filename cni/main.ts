@@ -1,10 +1,12 @@
-// Entry point of the node agent: settings, log, start, signals. SIGTERM and SIGINT end it and leave every pod as it is.
+// Entry point of the node agent: settings, log, start, signals. SIGTERM and SIGINT end it and leave every pod as it is,
+// unless the mesh is being uninstalled. `--uninstall` does the same by hand where no agent runs.
 import { systemClock } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import { createLog } from '../kit/log.ts'
 import { dumpSettings, helpSettings } from '../kit/settings.ts'
 import { AgentApp } from './app.ts'
 import { cniFailure } from './errors.ts'
+import { uninstallNode } from './kubernetes/uninstall.ts'
 import { readSettings, SETTINGS } from './settings.ts'
 
 async function main(): Promise<void> {
@@ -13,13 +15,21 @@ async function main(): Promise<void> {
     process.stdout.write(`weft node agent\n\n${helpSettings(SETTINGS)}\n`)
     return
   }
-  const settings = readSettings(args, process.env)
+  const isUninstall = args.includes('--uninstall')
+  const settings = readSettings(
+    args.filter((arg) => arg !== '--uninstall'),
+    process.env,
+  )
   if (!settings.ok) {
     process.stderr.write(`${cniFailure('SETTINGS_INVALID').message}\n${settings.errors.map((fault) => `  ${fault}\n`).join('')}`)
     process.exitCode = 2
     return
   }
   const log = createLog({ process: 'cni', levels: settings.value.log })
+  if (isUninstall) {
+    uninstallNode(settings.value, log)
+    return
+  }
   log.info('agent starts', { settings: dumpSettings(SETTINGS, settings.value) })
   const app = await AgentApp.start(settings.value, log, systemClock).catch((error: unknown) => {
     log.error('agent cannot start', { code: codeOf(error), error: messageOf(error) })
@@ -30,7 +40,7 @@ async function main(): Promise<void> {
   log.info('agent runs')
   const end = (signal: NodeJS.Signals): void => {
     log.info('agent ends', { signal })
-    app.stop().then(
+    app.end().then(
       () => process.exit(0),
       (error: unknown) => {
         log.error('agent did not end cleanly', { error: messageOf(error) })

@@ -1,6 +1,6 @@
 // The objects that the agent follows, and those that it asks for when its copy is behind: the kubelet may start a pod
 // before our watch has told us of it.
-import type { Clock } from '../kit/clock.ts'
+import { type Clock, pause } from '../kit/clock.ts'
 import { codeOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import type { EndpointSlice, MeshObject, Namespace, Node, Pod, Service } from '../model/object.ts'
@@ -24,6 +24,9 @@ export interface AgentObjectsOptions {
   onServices(): void
   onNode(): void
 }
+
+const NAMESPACE_WAIT_MS = 1_000
+const NAMESPACE_POLL_MS = 20
 
 /** A static pod's uid as the kubelet knows it; the object that stands for it in the API has another. */
 const STATIC_POD_ANNOTATION = 'kubernetes.io/config.hash'
@@ -90,9 +93,20 @@ export class AgentObjects {
     return pod
   }
 
-  /** undefined = there is none. @throws what the API says when it cannot be asked */
+  /**
+   * On Kubernetes a namespace is made before its first pod, so that our copy knows it in a moment; elsewhere there may be none.
+   * @throws MeshError NAMESPACE_UNKNOWN, or what the API says when it cannot be asked
+   */
   async currentNamespace(name: string): Promise<Namespace | undefined> {
-    return this.namespace(name) ?? (await this.#fetch<Namespace>('namespaces', undefined, name))
+    const { clock, signal, isKubernetes } = this.#options
+    if (!isKubernetes) return this.namespace(name) ?? (await this.#fetch<Namespace>('namespaces', undefined, name))
+    const deadlineMs = clock.monotonicMs() + NAMESPACE_WAIT_MS
+    for (;;) {
+      const namespace = this.namespace(name)
+      if (namespace !== undefined) return namespace
+      if (signal.aborted || clock.monotonicMs() >= deadlineMs) throw cniFailure('NAMESPACE_UNKNOWN', { namespace: name })
+      await pause(clock, NAMESPACE_POLL_MS, signal)
+    }
   }
 
   async #fetch<T extends MeshObject>(kind: string, namespace: string | undefined, name: string): Promise<T | undefined> {

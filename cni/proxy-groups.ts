@@ -58,6 +58,7 @@ export function podGroups(options: PodGroupsOptions): ProxyGroups {
   return {
     groupOf(pid) {
       const group = ofPid(pid)
+      if (readGroups(file).has(group)) return group // it was the ztunnel's before we restarted; the API may be away now
       const uid = podUidOf(group)
       const pod = uid === undefined ? undefined : [...options.pods()].find((each) => each.metadata.uid === uid)
       const isOurs = pod?.metadata.namespace === namespace && pod.spec?.serviceAccountName === account

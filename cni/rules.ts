@@ -5,7 +5,7 @@ import type { Namespace, Pod } from '../model/object.ts'
 /** Why. `refuse` only when the pod itself asks to be enrolled and cannot be: that is told by an Event. */
 export type Decision =
   | { readonly kind: 'enrol'; readonly reason: 'POD_LABEL' | 'NAMESPACE_LABEL'; readonly bypassesInbound: boolean }
-  | { readonly kind: 'skip'; readonly reason: 'NOT_LABELLED' | 'OPTED_OUT' | Obstacle }
+  | { readonly kind: 'skip'; readonly reason: 'NOT_LABELLED' | 'OPTED_OUT' | 'RELEASED' | Obstacle }
   | { readonly kind: 'refuse'; readonly reason: Obstacle }
 
 /** What makes it impossible or unwanted, whatever the labels say. */
@@ -43,6 +43,7 @@ const SENTENCES: Readonly<Record<Decision['reason'], string>> = {
   NAMESPACE_LABEL: `the namespace's label ${MODE_LABEL}=ambient asks for it`,
   NOT_LABELLED: `neither the pod nor its namespace has the label ${MODE_LABEL}=ambient`,
   OPTED_OUT: `the pod's label ${MODE_LABEL}=none opts out`,
+  RELEASED: 'the node or the namespace is released (weft release)',
   HOST_NETWORK: 'the pod uses the network of its node',
   HAS_SIDECAR: `the pod is captured by a sidecar already (annotation ${SIDECAR_ANNOTATION})`,
   EXCLUDED_NAMESPACE: 'pods of this namespace are never enrolled (--exclude-namespaces)',

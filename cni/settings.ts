@@ -114,6 +114,20 @@ export const SETTINGS = {
     default: '/opt/cni/bin',
     help: "the runtime's plugins",
   },
+  daemonSet: {
+    env: 'WEFT_DAEMONSET',
+    flag: '--daemonset',
+    type: 'text',
+    default: '',
+    help: 'kubernetes: DaemonSet of this agent; when it is deleted, the end of the agent is the end of the mesh on the node; unset = never',
+  },
+  beside: {
+    env: 'WEFT_BESIDE',
+    flag: '--beside',
+    type: 'text',
+    default: '',
+    help: 'kubernetes: others that the agent starts beside all the same: istio, socket-lb (commas)',
+  },
   netnsDir: { env: 'WEFT_NETNS_DIR', flag: '--netns-dir', type: 'text', default: '/run/netns', help: 'where named network namespaces are' },
   excludedNamespaces: {
     env: 'EXCLUDE_NAMESPACES',

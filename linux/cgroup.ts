@@ -1,10 +1,10 @@
 // cgroup v2: finding the hierarchy, making, naming, emptying and removing groups.
 // The runtime makes one group per node with groups for ztunnel, agent, kubelet and pods below; bpf/ attaches to the node's.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pause, systemClock } from '../kit/clock.ts'
 import { codeOf } from '../kit/error.ts'
-import { linuxFailure } from './ffi.ts'
+import { check, library, linuxFailure } from './ffi.ts'
 
 /**
  * Mount point of cgroup2: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on hybrid machines.
@@ -32,12 +32,42 @@ export function cgroupId(path: string): bigint {
  * @returns absolute path of the group that a process is in
  * @throws MeshError CGROUP2_MISSING; ENOENT or ESRCH when the process is gone
  */
-export function cgroupOfPid(pid: number): string {
-  const line = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+export function cgroupOfPid(pid: number, proc = '/proc'): string {
+  const line = readFileSync(`${proc}/${pid}/cgroup`, 'utf8')
     .split('\n')
     .find((entry) => entry.startsWith('0::'))
   if (line === undefined) throw linuxFailure('CGROUP2_MISSING', { pid })
   return join(cgroup2Root(), line.slice('0::'.length))
+}
+
+/**
+ * Lets this thread, and threads that it starts later, see cgroups as the host does. A container has a view of its own
+ * (cgroup namespace), in which `cgroupOfPid` gives paths that are nowhere.
+ * @throws MeshError SYSCALL_FAILED
+ */
+export function seeCgroupsOfHost(): void {
+  const fd = openHostNamespace()
+  if (fd === undefined) return
+  try {
+    check(library('libc.so.6').func('int setns(int fd, int kind)')(fd, CLONE_NEWCGROUP), 'setns cgroup')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Of the first process, or of the kernel's thread 2 where the first one lets nobody look at it. @returns undefined when it is ours already */
+function openHostNamespace(): number | undefined {
+  const own = readlinkSync('/proc/self/ns/cgroup')
+  const isReadable = (path: string): boolean => {
+    try {
+      return readlinkSync(path) !== ''
+    } catch {
+      return false
+    }
+  }
+  const path = ['/proc/1/ns/cgroup', '/proc/2/ns/cgroup'].find(isReadable)
+  if (path === undefined) throw linuxFailure('SYSCALL_FAILED', { call: 'readlink /proc/1/ns/cgroup' })
+  return readlinkSync(path) === own ? undefined : openSync(path, 'r')
 }
 
 /** Moves a process (all its threads) into the group. */
@@ -73,6 +103,7 @@ export function removeCgroup(path: string): void {
   }
 }
 
+const CLONE_NEWCGROUP = 0x02000000
 const KILL_TIMEOUT_MS = 10_000
 const KILL_POLL_MS = 5
 

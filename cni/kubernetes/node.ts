@@ -1,5 +1,6 @@
 // What the agent does on Kubernetes only: keeps the plugin installed, takes up pods that run without having come through it,
-// and removes the node's taint when pods may come.
+// heeds releases, removes the node's taint when pods may come, and notices when the mesh is taken off the cluster.
+import { dirname } from 'node:path'
 import { type Clock, pause, type Timer } from '../../kit/clock.ts'
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
@@ -10,6 +11,8 @@ import type { AgentMetrics } from '../metrics.ts'
 import type { AgentObjects } from '../objects.ts'
 import { type PluginArch, pluginBinary } from '../plugin/build.ts'
 import type { AgentSettings } from '../settings.ts'
+import { DaemonSetWatch } from './daemon-set.ts'
+import { ReleaseMarks } from './release-marks.ts'
 import { isTainted, removeTaint } from './taint.ts'
 import { takeUpPods } from './take-up.ts'
 
@@ -22,6 +25,8 @@ export interface KubernetesNodeOptions {
   readonly metrics: AgentMetrics
   /** Whether pods may be scheduled here. */
   isReady(): boolean
+  /** Another set of pods is released. */
+  onRelease(): void
   readonly log: Log
   readonly clock: Clock
 }
@@ -34,6 +39,8 @@ const TAINT_RETRY_MS = 1_000
 export class KubernetesNode implements Disposable {
   readonly #options: KubernetesNodeOptions
   readonly #keeper: PluginKeeper | undefined
+  readonly #marks: ReleaseMarks
+  readonly #daemonSet: DaemonSetWatch | undefined
   #timer: Timer | undefined
   #isUntainting = false
   #isDisposed = false
@@ -41,7 +48,14 @@ export class KubernetesNode implements Disposable {
   constructor(options: KubernetesNodeOptions) {
     this.#options = options
     const { settings, metrics, log, clock } = options
-    const { cniConfDir: confDir, cniBinDir: binDir } = settings
+    const { cniConfDir: confDir, cniBinDir: binDir, daemonSet, ownNamespace } = settings
+    this.#marks = new ReleaseMarks({
+      directory: dirname(settings.stateDir),
+      node: () => options.objects.node(),
+      log,
+      onChange: () => options.onRelease(),
+    })
+    if (daemonSet !== '') this.#daemonSet = new DaemonSetWatch({ api: options.api, name: daemonSet, namespace: ownNamespace, log, clock })
     if (confDir === '') return
     this.#keeper = new PluginKeeper({
       confDir,
@@ -57,11 +71,28 @@ export class KubernetesNode implements Disposable {
   /** The agent answers the plugin now: the runtime may be told of it. */
   start(): void {
     this.#keeper?.start()
+    this.#marks.start()
   }
 
-  /** What start-up still waits for here. */
+  /** What start-up still waits for here; a released node is not ready, so that it is seen. */
   waitingFor(): string[] {
-    return this.#keeper?.isInstalled() === false ? ['plugin'] : []
+    const plugin = this.#keeper?.isInstalled() === false ? ['plugin'] : []
+    return this.#marks.released().includes('node') ? [...plugin, 'the end of the release'] : plugin
+  }
+
+  /** What is released: `node` or names of namespaces. */
+  released(): readonly string[] {
+    return this.#marks.released()
+  }
+
+  /** Whether pods of a namespace are kept out of the mesh here. */
+  isReleased(namespace: string): boolean {
+    return this.#marks.isReleased(namespace)
+  }
+
+  /** Whether the end of this process is to be the end of the mesh on this node. */
+  isUninstalled(): boolean {
+    return this.#daemonSet?.isDeleted() ?? false
   }
 
   /** Pods, labels or our own state have changed. */
@@ -76,6 +107,7 @@ export class KubernetesNode implements Disposable {
 
   /** Our own Node has changed. */
   nodeChanged(): void {
+    this.#marks.look()
     const { objects, isReady, log } = this.#options
     if (this.#isUntainting || !isTainted(objects.node()) || !isReady()) return
     this.#isUntainting = true
@@ -95,6 +127,8 @@ export class KubernetesNode implements Disposable {
     this.#isDisposed = true
     this.#timer?.[Symbol.dispose]()
     this.#keeper?.[Symbol.dispose]()
+    this.#marks[Symbol.dispose]()
+    this.#daemonSet?.[Symbol.dispose]()
   }
 
   #takeUp(): void {

@@ -8,12 +8,11 @@ import { cniFailure } from '../errors.ts'
 import type { AgentObjects } from '../objects.ts'
 import { findPlace } from '../place.ts'
 import type { PodPlace } from '../pods.ts'
-import { decide } from '../rules.ts'
 import { type CniCall, type CniNetwork, type CniPod, parseCniCall } from './request.ts'
 
 /** What the calls work on. */
 export interface PluginCallsOptions {
-  readonly agent: Pick<Agent, 'add' | 'remove' | 'uidOf' | 'uidOfContainer' | 'collect' | 'runners'>
+  readonly agent: Pick<Agent, 'add' | 'remove' | 'isWanted' | 'uidOf' | 'uidOfContainer' | 'collect' | 'runners'>
   readonly objects: Pick<AgentObjects, 'currentPod' | 'currentNamespace'>
   readonly excludedNamespaces: ReadonlySet<string>
   readonly cmdaddTimeoutMs: number
@@ -97,10 +96,10 @@ export class PluginCalls {
     if (network === undefined) throw cniFailure('BAD_REQUEST', { reason: 'no prevResult' })
     const passed = { status: 200, text: `${JSON.stringify({ ...network.prevResult, cniVersion })}\n` }
     if (name === undefined || this.#options.excludedNamespaces.has(name.namespace)) return passed
-    const { objects, excludedNamespaces, log } = this.#options
+    const { agent, objects, log } = this.#options
     const pod = await objects.currentPod(name.namespace, name.name, name.uid)
     const namespace = await objects.currentNamespace(name.namespace)
-    if (decide(pod, namespace, excludedNamespaces).kind === 'enrol') {
+    if (agent.isWanted(pod, namespace)) {
       await this.#enrol(call, network, pod, namespace)
       return passed
     }

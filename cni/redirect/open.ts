@@ -43,7 +43,10 @@ export function openRedirect(options: OpenRedirectOptions): { redirect: Redirect
   const choice = chooseRedirect(settings.redirect, () => ebpfObstacle(settings.nodeCgroup))
   log.info('redirect mode', { ...choice })
   const before = lastMode(settings.stateDir)
-  if (before !== undefined && before !== choice.mode) clear(before, options)
+  if (before !== undefined && before !== choice.mode) {
+    log.warn('the redirect mode has changed; pods are not captured until they are again', { before })
+    clear(before, options)
+  }
   const redirect = choice.mode === 'ebpf' ? openEbpf(options) : openNftables(settings.isDnsRequired)
   writeFileSync(modeFile(settings.stateDir), choice.mode, { mode: 0o600 })
   return { redirect, choice }
@@ -64,9 +67,14 @@ function openNftables(capturesDns: boolean): Redirect {
   return new NftablesRedirect({ capturesDns })
 }
 
+/** Takes everything that the last agent made out of the kernel; pods fall back to plain networking. */
+export function clearRedirect(options: OpenRedirectOptions): void {
+  const mode = lastMode(options.settings.stateDir)
+  if (mode !== undefined) clear(mode, options)
+}
+
 /** Pods are captured again as soon as they are compared with what should be, right after the start. */
 function clear(mode: RedirectMode, { settings, places, log }: OpenRedirectOptions): void {
-  log.warn('the redirect mode has changed; pods are not captured until they are again', { before: mode })
   if (mode === 'ebpf') {
     releaseNode(settings.bpffsDir)
     return
