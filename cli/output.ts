@@ -37,8 +37,9 @@ export function formatValue(value: unknown, format: 'json' | 'yaml'): string {
 /** One sentence for the person who typed the command. */
 export function sentenceOf(error: unknown): string {
   if (!(error instanceof MeshError)) return messageOf(error)
-  const { what } = error.detail
-  if (typeof what !== 'string') return error.message
+  const { what: said, file } = error.detail
+  if (typeof said !== 'string') return error.message
+  const what = typeof file === 'string' && !said.includes(file) ? `${file}: ${said}` : said
   return error.row.hint === undefined ? what : `${what}; ${error.row.hint}`
 }
 

@@ -31,7 +31,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
         one.name ?? '-',
         one.workloadIps?.join(',') ?? '-',
         one.node ?? '-',
-        one.waypoint?.destination ?? 'None',
+        waypointOf(one, dump),
         one.pending === true ? 'PENDING' : (one.protocol ?? '-'),
       ]),
   },
@@ -47,7 +47,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
           one.namespace ?? '-',
           one.name ?? '-',
           vips.join(',') || '-',
-          one.waypoint?.destination ?? 'None',
+          waypointOf(one, dump),
           `${all.filter((endpoint) => endpoint.status === undefined || endpoint.status === 'Healthy').length}/${all.length}`,
         ]
       }),
@@ -110,6 +110,7 @@ interface DumpedWorkload {
 interface DumpedService {
   readonly namespace?: string
   readonly name?: string
+  readonly hostname?: string
   readonly vips?: readonly string[]
   readonly waypoint?: { readonly destination?: string }
   readonly endpoints?: Readonly<Record<string, { readonly status?: string }>>
@@ -141,6 +142,19 @@ interface DumpedPod {
   readonly connections?: { readonly inbound?: readonly DumpedConnection[]; readonly outbound?: readonly DumpedConnection[] }
 }
 
+/** The name of the waypoint's service, as istioctl has it; an address of a service that is not known stays as it is. */
+function waypointOf({ waypoint }: { readonly waypoint?: { readonly destination?: string } }, { services = [] }: ZtunnelDump): string {
+  const wanted = waypoint?.destination
+  if (wanted === undefined) return 'None'
+  const found = services.find((one) => `${one.namespace}/${one.hostname}` === wanted || one.vips?.includes(wanted) === true)
+  return found?.name ?? wanted
+}
+
+/** Dumps have serial numbers in decimal, openssl and istioctl show them in hexadecimal. */
+function hexOf(serial: string | undefined): string {
+  return serial === undefined || !/^\d{1,80}$/.test(serial) ? '-' : BigInt(serial).toString(16)
+}
+
 function certificateRow(one: DumpedCertificate, type: string, certificate: DumpedX509, nowMs: number): string[] {
   const isValid = Date.parse(certificate.validFrom ?? '') <= nowMs && nowMs < Date.parse(certificate.expirationTime ?? '')
   return [
@@ -148,7 +162,7 @@ function certificateRow(one: DumpedCertificate, type: string, certificate: Dumpe
     type,
     one.state ?? '-',
     String(isValid),
-    certificate.serialNumber ?? '-',
+    hexOf(certificate.serialNumber),
     certificate.expirationTime ?? '-',
     certificate.validFrom ?? '-',
   ]
