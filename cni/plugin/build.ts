@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { PLUGIN_DIRECTORY, PLUGIN_TARGETS, type PluginArch, pluginBinary } from './binary.ts'
 
 /** What objects/manifest.json says: compiler and linker, SHA-256 (hex) of the source and of each binary by file name. */
 export interface PluginManifest {
@@ -12,15 +13,6 @@ export interface PluginManifest {
   readonly source: string
   readonly binaries: Readonly<Record<string, string>>
 }
-
-/** Folder of weft-cni.c; the binaries are in `objects/` below it. */
-export const PLUGIN_DIRECTORY = import.meta.dirname
-
-/** Architecture as Node names it -> as clang names it. */
-export const PLUGIN_TARGETS = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' } as const
-
-/** One of the machines that the plugin runs on. */
-export type PluginArch = keyof typeof PLUGIN_TARGETS
 
 /** @returns first lines of `--version`; undefined when clang or lld is not installed */
 export function pluginTools(): Pick<PluginManifest, 'clang' | 'lld'> | undefined {
@@ -37,11 +29,6 @@ export function compilePlugin(arch: PluginArch, output: string): void {
   const linking = ['-nostdlib', '-static', '-fuse-ld=lld', '-Wl,--build-id=none', '-Wl,-z,noexecstack', '-s']
   const flags = ['-target', PLUGIN_TARGETS[arch], ...language, '-fno-asynchronous-unwind-tables', ...linking]
   execFileSync('clang', [...flags, 'weft-cni.c', '-o', output], { cwd: PLUGIN_DIRECTORY, stdio: ['ignore', 'inherit', 'pipe'] })
-}
-
-/** File of an architecture in objects/. */
-export function pluginBinary(arch: PluginArch): string {
-  return join(PLUGIN_DIRECTORY, 'objects', `weft-cni-${arch}`)
 }
 
 /** SHA-256 (hex) of a file. */

@@ -4,11 +4,12 @@
 import type { CapturedPod, PodDrops, PodState } from '../../bpf/datapath.ts'
 import { keepSourceRouting, removeSourceRouting } from '../../linux/source-routing.ts'
 import { listeningPorts } from './listeners.ts'
+import { hashOf, type SeenTable } from './listing.ts'
 import { NodeProbes } from './node-probes.ts'
 import type { Redirect } from './redirect.ts'
 import { POD_TABLE, podTable, type PodRules } from './rules.ts'
 import { SeenTables } from './seen-tables.ts'
-import { dropTable, hashOf, type SeenTable, writeTable } from './table.ts'
+import { dropTable, writeTable } from './table.ts'
 
 /** What the constructor takes. */
 export interface NftablesOptions {

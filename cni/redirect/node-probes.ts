@@ -1,8 +1,9 @@
 // The node's table: which pods' probes are recognised. The kernel's list is the only one; it is read, changed and written whole.
 import { parseIp } from '../../model/address.ts'
+import { hashOf, type SeenTable } from './listing.ts'
 import { NODE_TABLE, nodeTable, type ProbedPod } from './rules.ts'
 import { SeenTables } from './seen-tables.ts'
-import { dropTable, hashOf, type SeenTable, writeTable } from './table.ts'
+import { dropTable, writeTable } from './table.ts'
 
 /** The node's namespace among those that SeenTables knows. */
 const NODE = 0n

@@ -1,7 +1,8 @@
 // What the kernel has of our tables, listed again only when the rules of the namespace have changed: an nft run takes 10 ms, the
 // kernel's count of changes 0.05 ms, and a node compares a hundred pods at a time.
 import { nftGeneration } from '../../linux/nft-generation.ts'
-import { readTable, type SeenTable } from './table.ts'
+import type { SeenTable } from './listing.ts'
+import { readTable } from './table.ts'
 
 interface Remembered {
   readonly generation: number

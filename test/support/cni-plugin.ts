@@ -1,6 +1,6 @@
 // Executes the committed CNI plugin as a container runtime does: environment, network configuration on stdin, result on stdout.
 import { spawn } from 'node:child_process'
-import { type PluginArch, pluginBinary } from '../../cni/plugin/build.ts'
+import { type PluginArch, pluginBinary } from '../../cni/plugin/binary.ts'
 import { systemClock } from '../../kit/clock.ts'
 import type { AgentPod } from './agent-node.ts'
 

@@ -2,16 +2,8 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  compilePlugin,
-  PLUGIN_DIRECTORY,
-  PLUGIN_TARGETS,
-  type PluginArch,
-  type PluginManifest,
-  pluginBinary,
-  pluginTools,
-  sha256Of,
-} from '../../../../cni/plugin/build.ts'
+import { PLUGIN_DIRECTORY, PLUGIN_TARGETS, type PluginArch, pluginBinary } from '../../../../cni/plugin/binary.ts'
+import { compilePlugin, type PluginManifest, pluginTools, sha256Of } from '../../../../cni/plugin/build.ts'
 import { skipTest } from '../../../support/skip.ts'
 
 describe('cni/plugin/build', () => {
