@@ -1,6 +1,6 @@
 // Translation -> resources on the xDS server: encodes what is new, keeps what is not, and hands over the difference. Each
 // resource is read back once as a proxy would: a bad one never leaves, so that no object can make proxies refuse pushes.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { faults as failed, messageOf, type Result, success } from '../../kit/error.ts'
 import type { Cidr } from '../../model/address.ts'
 import type { Backend } from '../../model/backend.ts'
@@ -27,83 +27,137 @@ import type { ObjectFault } from '../translate/mesh.ts'
 import type { Translation } from '../translate/translate.ts'
 import { gatewaysOfBackends } from './backend-groups.ts'
 
+/** Workloads behind the same services share the map of them. */
+const GROUPS = new WeakMap<Workload['services'], readonly string[]>()
 /** Kinds in the order in which they must reach a proxy: what guards, what surrounds, what is guarded, how it is reached. */
 const ORDER = [AUTHORIZATION_TYPE, NETWORKS_TYPE, ADDRESS_TYPE, BACKEND_TYPE, LISTENER_TYPE] as const
+
+type Changes = Map<string, ServedResource | undefined>
+
+/** A model as it was published last, and what its resource is made of besides. */
+interface Published {
+  readonly model: object
+  readonly besides: string
+}
 
 /** Owner of the served resources. */
 export class Publisher {
   readonly store = new PushStore(ORDER)
-  readonly #served = new WeakMap<object, { readonly made: Made; readonly besides: string }>()
-  #faults: ObjectFault[] = []
+  readonly #published: ReadonlyMap<string, Map<string, Published>> = new Map(ORDER.map((typeUrl) => [typeUrl, new Map()]))
+  readonly #faults = new Map<string, ObjectFault>() // by type and name
+  #isWhole = false // everything of the last publication is in the store
 
-  /** What the last publication left out, because no proxy could read it. */
+  /** What is left out, because no proxy could read it. */
   get faults(): readonly ObjectFault[] {
-    return this.#faults
-  }
-
-  /** Publishes a translation. @returns the revision in force */
-  publish(translation: Translation): number {
-    this.#faults = []
-    const addresses = new Map<string, ServedResource>()
-    const policies = new Map<string, ServedResource>()
-    // Left out, a workload or service is unknown inside the mesh's blocks: connections to it are refused.
-    for (const workload of translation.workloads.values()) this.#add(addresses, workload.uid, workload, workloadResource)
-    for (const [name, service] of translation.services) this.#add(addresses, name, service, serviceResource)
-    for (const [name, policy] of translation.policies) {
-      if (!this.#add(policies, name, policy, policyResource)) this.#add(policies, name, closed(policy), policyResource)
-    }
-    const networks = new Map([[NETWORKS_NAME, networksResource(translation.networks)]])
-    const { listeners, backends } = this.#waypoints(translation)
-    return this.store.update(
-      new Map([
-        [AUTHORIZATION_TYPE, this.#difference(AUTHORIZATION_TYPE, policies)],
-        [NETWORKS_TYPE, this.#difference(NETWORKS_TYPE, networks)],
-        [ADDRESS_TYPE, this.#difference(ADDRESS_TYPE, addresses)],
-        [BACKEND_TYPE, this.#difference(BACKEND_TYPE, backends)],
-        [LISTENER_TYPE, this.#difference(LISTENER_TYPE, listeners)],
-      ]),
-    )
-  }
-
-  /** What only waypoints get, each in the group of its gateways. */
-  #waypoints(translation: Translation): { listeners: Map<string, ServedResource>; backends: Map<string, ServedResource> } {
-    const listeners = new Map<string, ServedResource>()
-    const backends = new Map<string, ServedResource>()
-    // Left out, a port has no listener: its waypoint refuses what comes for it.
-    for (const [name, listener] of translation.listeners) this.#add(listeners, name, listener, listenerResource)
-    const gateways = gatewaysOfBackends(translation.listeners.values())
-    for (const [name, backend] of translation.backends) {
-      const groups = [...(gateways.get(name) ?? [])].sort().map(gatewayGroup)
-      this.#add(backends, name, backend, (model) => backendResource(model, groups), groups.join())
-    }
-    return { listeners, backends }
-  }
-
-  #difference(typeUrl: string, next: ReadonlyMap<string, ServedResource>): Map<string, ServedResource | undefined> {
-    const now = this.store.snapshot(typeUrl)
-    const changes = new Map<string, ServedResource | undefined>()
-    for (const [name, resource] of next) if (now.get(name) !== resource) changes.set(name, resource)
-    for (const name of now.keys()) if (!next.has(name)) changes.set(name, undefined)
-    return changes
+    return [...this.#faults.values()]
   }
 
   /**
-   * @param besides what the resource is made of besides the model: made again when it differs
-   * @returns whether the resource is fit to be published
+   * Publishes a translation.
+   * @param changed workloads that may differ from those of the last publication, by uid; undefined = any
+   * @returns the revision in force
    */
-  #add<T extends object>(to: Map<string, ServedResource>, name: string, model: T, make: (model: T) => Made, besides = ''): boolean {
-    let kept = this.#served.get(model)
-    if (kept?.besides !== besides) {
-      kept = { made: attempt(model, make), besides }
-      this.#served.set(model, kept)
+  publish(translation: Translation, changed?: Iterable<string>): number {
+    const isWhole = this.#isWhole
+    this.#isWhole = false
+    if (!isWhole) for (const published of this.#published.values()) published.clear()
+    const addresses = this.#workloads(translation, isWhole ? changed : undefined)
+    const changes = new Map([
+      [AUTHORIZATION_TYPE, this.#changes(AUTHORIZATION_TYPE, translation.policies, policyResource, closed)],
+      [NETWORKS_TYPE, this.#networks(translation.networks)],
+      [ADDRESS_TYPE, this.#changes(ADDRESS_TYPE, translation.services, serviceResource, undefined, addresses)],
+      [BACKEND_TYPE, this.#backends(translation)],
+      // Left out, a port has no listener: its waypoint refuses what comes for it.
+      [LISTENER_TYPE, this.#changes(LISTENER_TYPE, translation.listeners, listenerResource)],
+    ])
+    const revision = this.store.update(changes)
+    this.#isWhole = true
+    return revision
+  }
+
+  /** Left out, a workload or service is unknown inside the mesh's blocks: connections to it are refused. */
+  #workloads({ workloads, services }: Translation, changed: Iterable<string> | undefined): Changes {
+    const changes: Changes = new Map()
+    const uids = changed ?? new Set([...workloads.keys(), ...this.store.snapshot(ADDRESS_TYPE).keys()])
+    for (const uid of uids) {
+      const workload = workloads.get(uid)
+      if (workload !== undefined) changes.set(uid, this.#make(ADDRESS_TYPE, uid, workload, workloadResource))
+      else if (!services.has(uid)) this.#drop(ADDRESS_TYPE, uid, changes)
     }
-    const { made } = kept
-    if (made.ok) to.set(name, made.value)
-    else {
-      const message = `left out, as no proxy could read it: ${made.errors.join('; ')}`
-      this.#faults.push({ kind: 'Resource', ...placeOf(name, model), field: name, message })
+    return changes
+  }
+
+  #networks(podAndServiceCidrs: readonly Cidr[]): Changes {
+    const bytes = encodeNetworks({ podAndServiceCidrs })
+    return new Map([[NETWORKS_NAME, resourceOf(bytes)]])
+  }
+
+  /** What only waypoints get, each in the group of its gateways. */
+  #backends(translation: Translation): Changes {
+    const gateways = gatewaysOfBackends(translation.listeners.values())
+    const groupsOf = (name: string): string[] => [...(gateways.get(name) ?? [])].sort().map(gatewayGroup)
+    const changes: Changes = new Map()
+    const published = this.#published.get(BACKEND_TYPE)
+    for (const [name, backend] of translation.backends) {
+      const groups = groupsOf(name)
+      const old = published?.get(name)
+      if (old?.model === backend && old.besides === groups.join()) continue
+      published?.set(name, { model: backend, besides: groups.join() })
+      changes.set(
+        name,
+        this.#make(BACKEND_TYPE, name, backend, (model) => backendResource(model, groups)),
+      )
     }
-    return made.ok
+    this.#dropOthers(BACKEND_TYPE, translation.backends, changes)
+    return changes
+  }
+
+  /** @param instead what stands in for a model that no proxy could read */
+  #changes<T extends object>(
+    typeUrl: string,
+    models: ReadonlyMap<string, T>,
+    make: (model: T) => Made,
+    instead?: (model: T) => T,
+    changes: Changes = new Map(),
+  ): Changes {
+    const published = this.#published.get(typeUrl)
+    for (const [name, model] of models) {
+      if (published?.get(name)?.model === model) continue
+      published?.set(name, { model, besides: '' })
+      const made = this.#make(typeUrl, name, model, make)
+      const other = made === undefined && instead !== undefined ? attempt(instead(model), make) : undefined
+      changes.set(name, other?.ok === true ? other.value : made)
+    }
+    this.#dropOthers(typeUrl, models, changes)
+    return changes
+  }
+
+  #dropOthers(typeUrl: string, models: ReadonlyMap<string, object>, changes: Changes): void {
+    const published = this.#published.get(typeUrl)
+    // After a failure only the store knows what was published before; of addresses, #workloads has looked at all.
+    const names = typeUrl === ADDRESS_TYPE ? [] : this.store.snapshot(typeUrl).keys()
+    for (const name of new Set([...names, ...(published?.keys() ?? [])])) {
+      if (models.has(name)) continue
+      published?.delete(name)
+      this.#drop(typeUrl, name, changes)
+    }
+  }
+
+  #drop(typeUrl: string, name: string, changes: Changes): void {
+    this.#faults.delete(`${typeUrl} ${name}`)
+    changes.set(name, undefined)
+  }
+
+  /** @returns undefined when no proxy could read it; the fault is noted */
+  #make<T extends object>(typeUrl: string, name: string, model: T, make: (model: T) => Made): ServedResource | undefined {
+    const made = attempt(model, make)
+    if (made.ok) {
+      this.#faults.delete(`${typeUrl} ${name}`)
+      return made.value
+    }
+    const message = `left out, as no proxy could read it: ${made.errors.join('; ')}`
+    this.#faults.set(`${typeUrl} ${name}`, { kind: 'Resource', ...placeOf(name, model), field: name, message })
+    return undefined
   }
 }
 
@@ -129,7 +183,7 @@ function served(bytes: Buffer, check: Result<unknown>, aliases?: readonly string
 }
 
 function resourceOf(bytes: Buffer, aliases: readonly string[] = [], groups: readonly string[] = []): ServedResource {
-  return { version: createHash('sha256').update(bytes).digest('hex').slice(0, 16), bytes, aliases, groups }
+  return { version: hash('sha256', bytes, 'hex').slice(0, 16), bytes, aliases, groups }
 }
 
 /** The same policy allowing nothing or denying everything: what stands in for one that cannot be expressed. */
@@ -141,7 +195,16 @@ function workloadResource(workload: Workload): Made {
   // The address of a host-network workload is the node's: nobody may find it by that.
   const aliases = workload.isHostNetwork ? [] : workload.addresses.map((ip) => `${workload.network}/${ip}`)
   const bytes = encodeWorkload(workload)
-  return served(bytes, decodeAddress(bytes), aliases, [...workload.services.keys()])
+  return served(bytes, decodeAddress(bytes), aliases, groupsOf(workload.services))
+}
+
+/** One list for all workloads that are behind the same services. */
+function groupsOf(services: Workload['services']): readonly string[] {
+  const kept = GROUPS.get(services)
+  if (kept !== undefined) return kept
+  const groups = [...services.keys()]
+  GROUPS.set(services, groups)
+  return groups
 }
 
 function serviceResource(service: Service): Made {
@@ -163,9 +226,4 @@ function listenerResource(listener: Listener): Made {
 function backendResource(backend: Backend, groups: readonly string[]): Made {
   const bytes = encodeBackend(backend)
   return served(bytes, decodeBackend(bytes), [], groups)
-}
-
-function networksResource(podAndServiceCidrs: readonly Cidr[]): ServedResource {
-  const bytes = encodeNetworks({ podAndServiceCidrs })
-  return resourceOf(bytes)
 }

@@ -5,9 +5,11 @@ import { messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import type { DeltaServer } from '../../xds/delta-server.ts'
 import type { ControlplaneMetrics } from '../metrics.ts'
+import type { ObjectEvent, Pod } from '../../model/object.ts'
 import type { ConfigSource } from '../source/source.ts'
 import type { StatusReport, StatusWriter } from '../status/writer.ts'
 import type { MeshNames } from '../translate/mesh.ts'
+import { keyOf } from '../translate/pods.ts'
 import { type Translation, Translator } from '../translate/translate.ts'
 import type { Publisher } from './publish.ts'
 import { SETTLE_LIMIT_MS, Settling } from './settling.ts'
@@ -35,12 +37,15 @@ export class PushLoop implements Disposable {
   readonly #options: PushLoopOptions
   readonly #translator: Translator
   readonly #settling = new Settling()
+  #pods: Map<string, Pod | undefined> | undefined // changed since the last translation, by `namespace/name`; undefined = not known
+  #unpublished: Set<string> | undefined // changed since the last publication; undefined = not known
   #timer: Timer | undefined
   #isStopped = false
 
   constructor(options: PushLoopOptions) {
     this.#options = options
     this.#translator = new Translator(options.names)
+    options.source.onChange((event) => this.#note(event))
   }
 
   /** Asks for a translation soon. */
@@ -70,12 +75,15 @@ export class PushLoop implements Disposable {
     const { publisher, status, metrics, clock } = this.#options
     const begin = clock.monotonicMs()
     let translation = this.#translate()
-    const turned = this.#settling.observe(translation.workloads)
+    const turned = this.#settling.observe(translation.workloads, translation.changed ?? new Map())
     if (turned.length > 0) {
       this.#settling.begin(turned)
       translation = this.#translate()
     }
-    const revision = publisher.publish(translation)
+    const changed = this.#unpublished
+    this.#unpublished = undefined
+    const revision = publisher.publish(translation, changed)
+    this.#unpublished = new Set()
     metrics.translation.observe((clock.monotonicMs() - begin) / 1000)
     metrics.resources.set({ kind: 'workload' }, translation.workloads.size)
     metrics.resources.set({ kind: 'service' }, translation.services.size)
@@ -86,8 +94,18 @@ export class PushLoop implements Disposable {
     if (turned.length > 0) void this.#settle(turned, revision)
   }
 
+  #note({ type, object }: ObjectEvent): void {
+    if (object.kind === 'Pod') this.#pods?.set(keyOf(object as Pod), type === 'DELETED' ? undefined : (object as Pod))
+  }
+
   #translate(): Translation {
-    return this.#translator.translate(worldOf(this.#options.source, this.#settling.uids))
+    const pods = this.#pods
+    this.#pods = undefined // if this fails, all pods are compared next time
+    const translation = this.#translator.translate(worldOf(this.#options.source, this.#settling.uids), pods)
+    this.#pods = new Map()
+    if (translation.changed === undefined) this.#unpublished = undefined
+    for (const uid of translation.changed?.keys() ?? []) this.#unpublished?.add(uid)
+    return translation
   }
 
   async #settle(uids: readonly string[], revision: number): Promise<void> {

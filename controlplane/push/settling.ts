@@ -8,26 +8,21 @@ export const SETTLE_LIMIT_MS = 2000
 /** Uids that settle now. */
 export class Settling {
   readonly #uids = new Set<string>()
-  #protocols = new Map<string, Workload['protocol']>()
 
   get uids(): ReadonlySet<string> {
     return this.#uids
   }
 
   /**
-   * Compares with the last translation. A pod that appears as HBONE does not settle: a node that does not know it yet holds or
+   * Looks at what a translation has changed. A pod that appears as HBONE does not settle: a node that does not know it yet holds or
    * refuses connections to it and sends no plaintext.
+   * @param changed workloads that are other values now, as they were before
    * @returns uids that have just turned from plaintext to HBONE
    */
-  observe(workloads: ReadonlyMap<string, Workload>): readonly string[] {
+  observe(workloads: ReadonlyMap<string, Workload>, changed: ReadonlyMap<string, Workload | undefined>): readonly string[] {
     const turned: string[] = []
-    const next = new Map<string, Workload['protocol']>()
-    for (const [uid, { protocol }] of workloads) {
-      next.set(uid, protocol)
-      if (protocol === 'HBONE' && this.#protocols.get(uid) === 'NONE') turned.push(uid)
-    }
-    for (const uid of this.#uids) if (next.get(uid) !== 'HBONE') this.#uids.delete(uid)
-    this.#protocols = next
+    for (const [uid, before] of changed) if (before?.protocol === 'NONE' && workloads.get(uid)?.protocol === 'HBONE') turned.push(uid)
+    for (const uid of this.#uids) if (workloads.get(uid)?.protocol !== 'HBONE') this.#uids.delete(uid)
     return turned
   }
 

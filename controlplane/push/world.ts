@@ -15,10 +15,10 @@ import type {
 import type { ConfigSource } from '../source/source.ts'
 import type { World } from '../translate/mesh.ts'
 
-/** A list of the source's objects per kind: translation passes over some of them twice. */
+/** A list of the source's objects per kind, as translation passes over some of them twice; pods, 50,000 perhaps, are not copied. */
 export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: ReadonlySet<string>): World {
   return {
-    pods: [...source.objects('pods')] as Pod[],
+    pods: { [Symbol.iterator]: () => source.objects('pods')[Symbol.iterator]() as Iterator<Pod> },
     namespaces: [...source.objects('namespaces')] as Namespace[],
     nodes: [...source.objects('nodes')] as Node[],
     services: [...source.objects('services')] as Service[],

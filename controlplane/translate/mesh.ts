@@ -29,7 +29,8 @@ export interface MeshNames {
 
 /** All objects of one moment. Objects are never changed in place: an equal reference means an equal object. */
 export interface World {
-  readonly pods: readonly Pod[]
+  /** Looked at only when it is not known which of them have changed. */
+  readonly pods: Iterable<Pod>
   readonly namespaces: readonly Namespace[]
   readonly nodes: readonly Node[]
   readonly services: readonly Service[]

@@ -7,6 +7,9 @@ import type { MeshNames, Note } from './mesh.ts'
 const REDIRECTION = 'ambient.istio.io/redirection'
 const NATIVE_TUNNEL = 'networking.istio.io/tunnel'
 const NETWORK = 'topology.istio.io/network'
+const NOWHERE: Workload['locality'] = { region: '', zone: '', subzone: '' }
+/** Made of a node that does not change: a new one is another object. */
+const LOCALITIES = new WeakMap<Node, Workload['locality']>()
 
 /** What a workload is made of, besides its pod. */
 export interface PodInputs {
@@ -103,11 +106,17 @@ function ownerOf(pod: Pod): { name: string; type: WorkloadType } {
   return { name: owner.name, type: 'POD' }
 }
 
-function localityOf(node: Node | undefined): Workload['locality'] {
-  const labels = node?.metadata.labels ?? {}
-  return {
+/** Where pods of a node run; one value for all of them. */
+export function localityOf(node: Node | undefined): Workload['locality'] {
+  if (node === undefined) return NOWHERE
+  const kept = LOCALITIES.get(node)
+  if (kept !== undefined) return kept
+  const labels = node.metadata.labels ?? {}
+  const locality = {
     region: labels['topology.kubernetes.io/region'] ?? '',
     zone: labels['topology.kubernetes.io/zone'] ?? '',
     subzone: labels['topology.istio.io/subzone'] ?? '',
   }
+  LOCALITIES.set(node, locality)
+  return locality
 }

@@ -27,6 +27,12 @@ export class WaypointPods {
     for (const gateway of waypoints.values()) this.#services.set(serviceOf(gateway, names), keyOf(gateway))
   }
 
+  /** Whether the other answers the same. @param other made of the same map of waypoints, or it is not the same */
+  isSame(other: WaypointPods): boolean {
+    const isEqual = this.#withAccount.size === other.#withAccount.size && [...this.#withAccount].every((key) => other.#withAccount.has(key))
+    return this.#waypoints === other.#waypoints && isEqual
+  }
+
   /** The waypoint that a pod is; undefined for every other pod. */
   gatewayOf(pod: Pod): Gateway | undefined {
     const name = pod.metadata.labels?.[GATEWAY_NAME_LABEL]
@@ -44,7 +50,7 @@ export class WaypointPods {
     return waypoint === undefined || (gateway !== undefined && keyOf(gateway) === waypoint)
   }
 
-  /** Gateways (`namespace/name`) of which at least one pod takes connections. @param workloads all that is published */
+  /** Gateways (`namespace/name`) of which at least one pod takes connections. @param workloads at least those of all that are published that take HBONE by themselves */
   ready(workloads: Iterable<Workload>): ReadonlySet<string> {
     const found = new Set<string>()
     if (this.#services.size === 0) return found

@@ -1,5 +1,6 @@
 // Which waypoint a service or pod must be reached through. Stricter than Istio: a waypoint that is named and absent, or that does
 // not admit the object, is published as one that nobody can reach, so that its L7 policies are never bypassed.
+import { isDeepStrictEqual } from 'node:util'
 import type { Gateway } from '../../model/gateway-api.ts'
 import { type MeshObject, type Namespace, selectorMatches, type StringMap } from '../../model/object.ts'
 import type { GatewayAddress } from '../../model/workload.ts'
@@ -33,6 +34,14 @@ export function indexWaypoints(gateways: Iterable<Gateway>): ReadonlyMap<string,
   for (const gateway of gateways)
     if (isWaypoint(gateway)) found.set(`${gateway.metadata.namespace ?? ''}/${gateway.metadata.name}`, gateway)
   return found
+}
+
+/** Whether two sets of waypoints differ in nothing but the status of Gateways. */
+export function hasSameWaypoints(a: ReadonlyMap<string, Gateway>, b: ReadonlyMap<string, Gateway>): boolean {
+  const facts = ({ metadata: { uid, labels, annotations }, spec }: Gateway): unknown => ({ uid, labels, annotations, spec })
+  const isSame = (gateway: Gateway, other: Gateway | undefined): boolean =>
+    gateway === other || (other !== undefined && isDeepStrictEqual(facts(gateway), facts(other)))
+  return a.size === b.size && [...a].every(([key, gateway]) => isSame(gateway, b.get(key)))
 }
 
 /**

@@ -1,11 +1,10 @@
 // DestinationRules -> backends: one rule per service, subsets as the workloads that have the labels. A rule holds in the
 // namespace of its host; one of the mesh's root namespace holds where it is exported to: else anybody could slow anybody down.
 import type { Backend } from '../../../model/backend.ts'
-import type { Pod, StringMap } from '../../../model/object.ts'
+import type { StringMap } from '../../../model/object.ts'
 import { type Service, serviceKeyOf } from '../../../model/service.ts'
-import type { ServiceKey, Workload } from '../../../model/workload.ts'
+import type { ServiceKey } from '../../../model/workload.ts'
 import { labelsMatch, type MeshNames } from '../mesh.ts'
-import { uidOf } from '../pod.ts'
 import { compare, HostIndex } from './bind.ts'
 import type { ParsedDestinationRule } from './destination-rule.ts'
 import { isExportedTo } from './hosts.ts'
@@ -46,24 +45,22 @@ export function holdsIn({ namespace, exportTo }: ParsedDestinationRule, service:
   return namespace === service || (namespace === rootNamespace && isExportedTo(exportTo, namespace, service))
 }
 
+/** A workload and the labels of its pod. */
+export interface Member {
+  readonly uid: string
+  readonly labels: StringMap
+}
+
 /** Workloads of services with their labels, for subsets. */
 export class MemberIndex {
-  readonly #members = new Map<ServiceKey, { readonly uid: string; readonly labels: StringMap }[]>()
+  readonly #members: ReadonlyMap<ServiceKey, readonly Member[]>
 
-  /** @param wanted services that have subsets: others are not looked at */
-  constructor(wanted: ReadonlySet<ServiceKey>, pods: readonly Pod[], workloads: ReadonlyMap<string, Workload>, names: MeshNames) {
-    if (wanted.size === 0) return
-    const labels = new Map<string, StringMap>()
-    for (const pod of pods) labels.set(uidOf(pod, names), pod.metadata.labels ?? {})
-    for (const { uid, services } of workloads.values()) {
-      for (const service of services.keys()) {
-        if (!wanted.has(service)) continue
-        const member = { uid, labels: labels.get(uid) ?? {} }
-        const list = this.#members.get(service)
-        if (list === undefined) this.#members.set(service, [member])
-        else list.push(member)
-      }
-    }
+  /** @param membersOf asked for services that have subsets: others are not looked at */
+  constructor(
+    wanted: ReadonlySet<ServiceKey>,
+    membersOf: (services: ReadonlySet<ServiceKey>) => ReadonlyMap<ServiceKey, readonly Member[]>,
+  ) {
+    this.#members = wanted.size === 0 ? new Map() : membersOf(wanted)
   }
 
   /** Uids of the workloads that have the labels, sorted. */

@@ -1,12 +1,12 @@
 // All DestinationRules -> backends, and what is said of each rule.
 import type { Backend } from '../../../model/backend.ts'
 import type { DestinationRule } from '../../../model/istio-networking.ts'
-import type { MeshObject, Pod } from '../../../model/object.ts'
+import type { MeshObject } from '../../../model/object.ts'
 import type { Service } from '../../../model/service.ts'
-import type { ServiceKey, Workload } from '../../../model/workload.ts'
+import type { ServiceKey } from '../../../model/workload.ts'
 import { type Finding, joined } from '../gateway/finding.ts'
 import type { MeshNames } from '../mesh.ts'
-import { backendOf, chooseRules, holdsIn, MemberIndex, type RuleChoice } from './backends.ts'
+import { backendOf, chooseRules, holdsIn, type Member, MemberIndex, type RuleChoice } from './backends.ts'
 import { type ParsedDestinationRule, parseDestinationRule } from './destination-rule.ts'
 import { KeptValues } from './kept.ts'
 import { ISTIO_CONDITION, refusal, verdictOf } from './outcomes.ts'
@@ -15,8 +15,8 @@ import { ISTIO_CONDITION, refusal, verdictOf } from './outcomes.ts'
 export interface RulesInput {
   readonly objects: readonly DestinationRule[]
   readonly services: ReadonlyMap<ServiceKey, Service>
-  readonly pods: readonly Pod[]
-  readonly workloads: ReadonlyMap<string, Workload>
+  /** Workloads behind each of some services. */
+  membersOf(services: ReadonlySet<ServiceKey>): ReadonlyMap<ServiceKey, readonly Member[]>
 }
 
 /** What a run gives. */
@@ -38,11 +38,11 @@ export class DestinationRules {
   }
 
   /** One run. */
-  run({ objects, services, pods, workloads }: RulesInput): RulesResult {
+  run({ objects, services, membersOf }: RulesInput): RulesResult {
     const parsed = this.#kept.parse(objects, (object) => parseDestinationRule(object, this.#names))
     const choice = chooseRules([...parsed.values()], services.values(), this.#names)
     const wanted = new Set([...choice.rules].flatMap(([key, { subsets }]) => (subsets.length > 0 ? [key] : [])))
-    const members = new MemberIndex(wanted, pods, workloads, this.#names)
+    const members = new MemberIndex(wanted, membersOf)
     const backends = new Map<ServiceKey, Backend>()
     const subsets = new Map<ServiceKey, ReadonlySet<string>>()
     for (const [key, rule] of choice.rules) {

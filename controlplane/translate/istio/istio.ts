@@ -4,18 +4,20 @@ import type { Backend } from '../../../model/backend.ts'
 import type { MeshObject } from '../../../model/object.ts'
 import type { Listener } from '../../../model/route.ts'
 import type { Service } from '../../../model/service.ts'
-import type { ServiceKey, Workload } from '../../../model/workload.ts'
+import type { ServiceKey } from '../../../model/workload.ts'
 import type { Finding } from '../gateway/finding.ts'
 import { type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from '../mesh.ts'
+import type { Member } from './backends.ts'
 import { DestinationRules, type RulesResult } from './destination-rules.ts'
 import { RateLimits } from './rate-limits.ts'
 import { VirtualServices } from './virtual-services.ts'
 
 /** What a run depends on. */
 export interface IstioInput {
-  readonly world: Pick<World, 'virtualServices' | 'destinationRules' | 'rateLimitPolicies' | 'services' | 'pods'>
+  readonly world: Pick<World, 'virtualServices' | 'destinationRules' | 'rateLimitPolicies' | 'services'>
   readonly services: ReadonlyMap<ServiceKey, Service>
-  readonly workloads: ReadonlyMap<string, Workload>
+  /** Workloads behind each of some services. */
+  membersOf(services: ReadonlySet<ServiceKey>): ReadonlyMap<ServiceKey, readonly Member[]>
   /** From the routes of the Gateway API. */
   readonly listeners: ReadonlyMap<string, Listener>
 }
@@ -47,9 +49,9 @@ export class IstioTranslator {
 
   /** One run. Never throws for what objects hold. */
   translate(input: IstioInput): IstioTranslation {
-    const { world, services, workloads } = input
+    const { world, services } = input
     // Endpoints may have come or gone without any of these objects changing.
-    const rules = this.#rules.run({ objects: world.destinationRules, services, pods: world.pods, workloads })
+    const rules = this.#rules.run({ objects: world.destinationRules, services, membersOf: (wanted) => input.membersOf(wanted) })
     const routing = this.#routing(input, rules)
     const istioOutcomes = new Map([...rules.findings, ...routing.istioOutcomes])
     const faults: ObjectFault[] = []
