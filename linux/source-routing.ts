@@ -1,8 +1,9 @@
 // Routes that let the proxy reach an app in its own namespace from the client's address (source IP kept): packets with
 // the mark, and answers of sockets that a marked SYN opened, stay in the namespace. Spoken to the kernel in rtnetlink
 // (raw messages, linux/fib_rules.h and rtnetlink.h), so that the image needs no `ip`. Called when a pod is steered.
-import { closeSync, writeFileSync } from 'node:fs'
-import { check, library, linuxFailure } from './ffi.ts'
+import { writeFileSync } from 'node:fs'
+import { linuxFailure } from './ffi.ts'
+import { askNetlink, NETLINK, NETLINK_ERROR, NETLINK_HEADER_BYTES } from './netlink.ts'
 import { inNetns } from './netns.ts'
 import { AF_INET, AF_INET6 } from './sockaddr.ts'
 
@@ -50,12 +51,6 @@ export function reuseTimeWait(): void {
   writeFileSync('/proc/sys/net/ipv4/tcp_tw_reuse', '1')
 }
 
-const AF_NETLINK = 16
-const SOCK_RAW = 3
-const SOCK_CLOEXEC = 0o2000000
-const NETLINK_ROUTE = 0
-const NLMSG_ERROR = 2
-const NLMSG_HEADER_BYTES = 16
 const RTM_NEWROUTE = 24
 const RTM_DELROUTE = 25
 const RTM_NEWRULE = 32
@@ -103,49 +98,15 @@ function attribute(type: number, value: number): Buffer {
 
 /** One request per family, in this thread's namespace. */
 function askBoth(type: number, flags: number, message: (family: number) => Buffer): void {
-  const { socket } = libc()
-  const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), 'socket')
-  try {
-    for (const family of [AF_INET, AF_INET6]) request(fd, type, flags, message(family))
-  } finally {
-    closeSync(fd)
-  }
+  for (const family of [AF_INET, AF_INET6]) request(type, flags, message(family))
 }
 
 /** Sends one request and waits for its acknowledgement. */
-function request(fd: number, type: number, flags: number, body: Buffer): void {
-  const message = Buffer.alloc(NLMSG_HEADER_BYTES + body.length)
-  message.writeUInt32LE(message.length, 0)
-  message.writeUInt16LE(type, 4)
-  message.writeUInt16LE(flags, 6)
-  message.writeUInt32LE(1, 8)
-  body.copy(message, NLMSG_HEADER_BYTES)
-  const { send, recv } = libc()
-  check(send(fd, message, message.length, 0), 'send rtnetlink')
-  const answer = Buffer.alloc(512)
-  const length = Number(check(recv(fd, answer, answer.length, 0), 'recv rtnetlink'))
-  if (length < NLMSG_HEADER_BYTES + 4 || answer.readUInt16LE(4) !== NLMSG_ERROR) throw linuxFailure('RTNETLINK_REFUSED', { type, errno: 0 })
-  const errno = -answer.readInt32LE(NLMSG_HEADER_BYTES)
+function request(type: number, flags: number, body: Buffer): void {
+  const answer = askNetlink(NETLINK.ROUTE, type, flags, body)
+  if (answer.length < NETLINK_HEADER_BYTES + 4 || answer.readUInt16LE(4) !== NETLINK_ERROR)
+    throw linuxFailure('RTNETLINK_REFUSED', { type, errno: 0 })
+  const errno = -answer.readInt32LE(NETLINK_HEADER_BYTES)
   const fine = flags === REQUEST_ACK ? FINE_WHEN_REMOVED : FINE_WHEN_MADE
   if (!fine.has(errno)) throw linuxFailure('RTNETLINK_REFUSED', { type, errno })
-}
-
-interface NetlinkCalls {
-  socket(family: number, type: number, protocol: number): number
-  send(fd: number, data: Buffer, length: number, flags: number): number | bigint
-  recv(fd: number, data: Buffer, length: number, flags: number): number | bigint
-}
-
-let calls: NetlinkCalls | undefined
-
-function libc(): NetlinkCalls {
-  if (calls === undefined) {
-    const c = library('libc.so.6')
-    calls = {
-      socket: c.func('int socket(int family, int type, int protocol)'),
-      send: c.func('int64 send(int fd, const void *data, size_t length, int flags)'),
-      recv: c.func('int64 recv(int fd, _Out_ void *data, size_t length, int flags)'),
-    }
-  }
-  return calls
 }

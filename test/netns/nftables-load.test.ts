@@ -10,7 +10,7 @@ import type { SeqReport } from '../support/seq-client.ts'
 import { describeReport } from '../support/seq-pods.ts'
 import { LoadedMesh } from '../support/under-load.ts'
 
-const RATE = 100
+const RATE = 60
 const UNSPOILED = { lost: 0, duplicates: 0, corrupted: 0, connectionsBroken: 0 }
 
 describe('redirecting by nftables under load', function () {
@@ -56,11 +56,11 @@ describe('redirecting by nftables under load', function () {
   it('both agents are killed, twice: no request is lost, no connection breaks, the rules are the same', async () => {
     const rules = (): string => nft(loaded.server.netnsPath, '-a', 'list', 'ruleset')
     const before = rules()
-    const [fresh, open] = [loaded.load(RATE, 4), loaded.load(50, 4, { fresh: false })]
+    const [fresh, open] = [loaded.load(RATE, 3), loaded.load(30, 3, { fresh: false })]
     for (let round = 0; round < 2; round++) {
       await sleep(500)
       await Promise.all([kill(1, 'agent'), kill(2, 'agent')])
-      await sleep(700)
+      await sleep(400)
     }
     for (const { finished } of [fresh, open]) assertUnspoiled(await finished)
     assert.equal(rules(), before)
@@ -72,7 +72,7 @@ describe('redirecting by nftables under load', function () {
     ['server', 2],
   ] as const) {
     it(`ztunnel of the ${side}'s node is killed: refused meanwhile, never in the clear, works again within 3 s`, async () => {
-      const { finished } = loaded.load(RATE, 4)
+      const { finished } = loaded.load(RATE, 3)
       await sleep(500)
       await kill(index, 'ztunnel')
       const report = await finished
@@ -120,15 +120,15 @@ describe('redirecting by nftables under load', function () {
       await enrolled('enabled')
       const counted = await loaded.agentMetric(damage.node, line)
       await pathWorks()
-      await sleep(1200)
+      await sleep(700)
       assert.equal(await loaded.agentMetric(damage.node, line), counted, 'what was put back is not drift')
     })
   }
 
-  it('the label goes and comes three times: no request is lost, no connection breaks; without it nothing of ours is left', async () => {
+  it('the label goes and comes twice: no request is lost, no connection breaks', async () => {
     await loaded.mesh.client.delete('peerauthentications', 'shop', 'strict')
-    const [fresh, open] = [loaded.load(RATE, 14), loaded.load(50, 14, { fresh: false })]
-    for (let round = 0; round < 3; round++) {
+    const [fresh, open] = [loaded.load(RATE, 9), loaded.load(30, 9, { fresh: false })]
+    for (let round = 0; round < 2; round++) {
       await sleep(500)
       await loaded.mesh.label('shop', { 'istio.io/dataplane-mode': null })
       await enrolled('-')
