@@ -12,7 +12,7 @@ import type { Pod } from '../model/object.ts'
 import type { ObjectApi } from '../objects/api.ts'
 import { DeltaServer } from '../xds/delta-server.ts'
 import { type CallerCheck, checkCaller } from './ca/caller.ts'
-import { addCertificateService } from './ca/certificate-service.ts'
+import { addCertificateService, CALLER_RATE } from './ca/certificate-service.ts'
 import { xdsCallerOf } from './ca/demands.ts'
 import type { LiveAuthority } from './ca/live-authority.ts'
 import { type OpenRoot, openRoot } from './ca/open-root.ts'
@@ -32,6 +32,7 @@ import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
 import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
 import { PushLoop } from './push/push-loop.ts'
+import { RateLimit } from './rate.ts'
 import { type ControlplaneSettings, listOf, tracingOf } from './settings.ts'
 import type { ConfigSource } from './source/source.ts'
 import { applyTarget, patchTarget, type StatusApi } from './status/target.ts'
@@ -201,10 +202,13 @@ function addCa(
   { settings, log, clock }: ControlplaneOptions,
 ): void {
   const audit = log.scope('audit')
-  const signOptions = { ...check, authority: () => live.current, trustDomain: settings.trustDomain, log: audit }
+  const { trustDomain, clusterId } = settings
+  const limit = new RateLimit({ ...CALLER_RATE, clock })
+  const signOptions = { ...check, authority: () => live.current, trustDomain, clusterId, limit, log: audit }
   addCertificateService(grpc, {
     sign: (request) => sign(request, signOptions),
-    onAnswer: (isIssued) => metrics.certificates.inc({ result: isIssued ? 'issued' : 'refused' }),
+    onAnswer: (result) => metrics.certificates.inc({ result }),
+    onFlood: (peer, count) => audit.warn('certificate refused', { peer, reason: 'too many requests of this address', count }),
     clock,
   })
 }

@@ -10,7 +10,7 @@ export const CONTROLPLANE_METRICS = {
   weft_controlplane_translation_seconds: 'Time from objects to resources',
   weft_controlplane_resources: 'Resources that are published, by kind',
   weft_controlplane_object_faults: 'Faults in objects that are in force in part only',
-  weft_controlplane_certificates_total: 'Certificate requests, by result',
+  weft_controlplane_certificates_total: 'Certificate requests, by result (issued, refused, busy)',
   weft_controlplane_token_reviews_total: 'Tokens that were reviewed, by where the answer came from (cache, api, failed, busy)',
   weft_controlplane_leader: '1 while this replica writes status, waypoints and roots',
   weft_controlplane_root_expiry_seconds: 'When the certificate authority in force ends, Unix time',

@@ -6,16 +6,18 @@ import { faults, type Result, success } from '../../kit/error.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../proto/certificate_pb.ts'
 import { decodeMessage, encodeMessage } from '../../proto/wire.ts'
 import { bearerOf } from '../../xds/delta-server.ts'
-import type { SignBody, SignedChain, SignRequest } from './sign.ts'
+import { RateLimit } from '../rate.ts'
+import type { SignAnswer, SignBody, SignRequest } from './sign.ts'
 
 /** Path of the method. */
 export const CREATE_CERTIFICATE_PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate'
 
 const REQUEST_LIMIT_BYTES = 128 * 1024
 const IN_FLIGHT_LIMIT = 128
-const PER_PEER_BURST = 200 // a node proxy asks 8 at a time; a node that starts asks once per account
-const PER_PEER_PER_SECOND = 50
-const PEERS_LIMIT = 10_000
+const IN_FLIGHT_PER_PEER = 32 // a node proxy asks 8 at a time
+/** By address, before anything is known of the caller: against floods of made-up tokens. */
+const PEER_BURST = 400
+const PEER_PER_SECOND = 100
 const READ_TIMEOUT_MS = 5000
 
 const asIs = (bytes: Buffer): Buffer => bytes
@@ -29,35 +31,37 @@ const METHOD: MethodDefinition<Buffer, Buffer> = {
   responseDeserialize: asIs,
 }
 
-/** What the service needs; `sign` answers undefined when it refuses. */
+/** Requests of one caller, by the UID of its pod: a node that starts asks once per account. */
+export const CALLER_RATE = { burst: 200, perSecond: 50 } as const
+
+/** What the service needs. */
 export interface CertificateServiceOptions {
-  sign(request: SignRequest): Promise<SignedChain | undefined>
-  onAnswer?(isIssued: boolean): void
+  sign(request: SignRequest): Promise<SignAnswer>
+  onAnswer?(result: 'issued' | 'refused' | 'busy'): void
+  /** So many requests of an address were refused unread since the last call. */
+  onFlood?(host: string, count: number): void
   readonly clock: Clock
 }
 
 /** Registers the service on a gRPC server. Refusals are opaque: UNAUTHENTICATED, whatever the reason. */
 export function addCertificateService(server: Server, options: CertificateServiceOptions): void {
-  const buckets = new PeerBuckets(options.clock)
-  let inFlight = 0
-  const answer = async (call: ServerReadableStream<Buffer, Buffer>): Promise<Buffer | { code: status; details: string }> => {
+  const doors = new Doors(options)
+  const handle = async (call: ServerReadableStream<Buffer, Buffer>): Promise<Buffer | { code: status; details: string }> => {
     const peer = call.getPeer()
-    if (inFlight >= IN_FLIGHT_LIMIT || !buckets.take(peer)) return { code: status.RESOURCE_EXHAUSTED, details: 'too many requests' }
-    inFlight++
-    try {
-      const chain = await options.sign({ token: bearerOf(call.metadata), peer, read: () => readBody(call, options.clock) })
-      options.onAnswer?.(chain !== undefined)
-      if (chain === undefined) return { code: status.UNAUTHENTICATED, details: 'request authenticate failure' }
-      return encodeMessage(IstioCertificateResponseSchema, { certChain: [...chain] })
-    } finally {
-      inFlight--
-    }
+    using door = doors.enter(peer.replace(/:\d+$/, ''))
+    const [clusterId] = call.metadata.get('clusterid')
+    const request = { token: bearerOf(call.metadata), peer, clusterId: clusterId?.toString(), read: () => readBody(call, options.clock) }
+    const answer = door === undefined ? 'busy' : await options.sign(request)
+    options.onAnswer?.(typeof answer === 'string' ? answer : 'issued')
+    if (answer === 'busy') return { code: status.RESOURCE_EXHAUSTED, details: 'too many requests' }
+    if (answer === 'refused') return { code: status.UNAUTHENTICATED, details: 'request authenticate failure' }
+    return encodeMessage(IstioCertificateResponseSchema, { certChain: [...answer] })
   }
   server.addService(
     { createCertificate: METHOD },
     {
       createCertificate: (call: ServerReadableStream<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
-        void answer(call).then((result) => (Buffer.isBuffer(result) ? callback(null, result) : callback(result)))
+        void handle(call).then((result) => (Buffer.isBuffer(result) ? callback(null, result) : callback(result)))
       },
     },
   )
@@ -83,24 +87,36 @@ async function readBody(call: ServerReadableStream<Buffer, Buffer>, clock: Clock
   return success({ csrPem: csr, impersonated, lifeMs: Number(validityDuration) * 1000 })
 }
 
-/** Token buckets per peer address, so that one flooding node does not starve the others. */
-class PeerBuckets {
-  readonly #clock: Clock
-  readonly #buckets = new Map<string, { tokens: number; atMs: number }>()
+/** Who may come in: few at once and few per second of one address, so that one that floods does not starve the others. */
+class Doors {
+  readonly #options: CertificateServiceOptions
+  readonly #rate: RateLimit
+  readonly #inFlight = new Map<string, number>()
+  #total = 0
 
-  constructor(clock: Clock) {
-    this.#clock = clock
+  constructor(options: CertificateServiceOptions) {
+    this.#options = options
+    this.#rate = new RateLimit({ burst: PEER_BURST, perSecond: PEER_PER_SECOND, clock: options.clock })
   }
 
-  take(peer: string): boolean {
-    const host = peer.replace(/:\d+$/, '')
-    const now = this.#clock.monotonicMs()
-    const old = this.#buckets.get(host) ?? { tokens: PER_PEER_BURST, atMs: now }
-    const tokens = Math.min(PER_PEER_BURST, old.tokens + ((now - old.atMs) / 1000) * PER_PEER_PER_SECOND)
-    this.#buckets.delete(host) // moved to the end: the first entry is the one that asked longest ago
-    this.#buckets.set(host, { tokens: Math.max(0, tokens - 1), atMs: now })
-    const [oldest] = this.#buckets.keys()
-    if (this.#buckets.size > PEERS_LIMIT && oldest !== undefined) this.#buckets.delete(oldest)
-    return tokens >= 1
+  /** @returns to be disposed of when the request is answered; undefined = not now */
+  enter(host: string): Disposable | undefined {
+    const own = this.#inFlight.get(host) ?? 0
+    if (!this.#rate.take(host)) {
+      const count = this.#rate.toTell(host)
+      if (count !== undefined) this.#options.onFlood?.(host, count)
+      return undefined
+    }
+    if (this.#total >= IN_FLIGHT_LIMIT || own >= IN_FLIGHT_PER_PEER) return undefined
+    this.#total++
+    this.#inFlight.set(host, own + 1)
+    return { [Symbol.dispose]: () => this.#leave(host) }
+  }
+
+  #leave(host: string): void {
+    this.#total--
+    const left = (this.#inFlight.get(host) ?? 1) - 1
+    if (left === 0) this.#inFlight.delete(host)
+    else this.#inFlight.set(host, left)
   }
 }

@@ -15,8 +15,9 @@ export class PodIndex {
   /** Takes one event; other kinds are ignored. */
   apply(event: ObjectEvent): void {
     if (event.object.kind !== 'Pod') return
-    this.#remove(event.object as Pod)
-    if (event.type !== 'DELETED') this.#put(event.object as Pod)
+    const pod = event.object as Pod
+    if (event.type !== 'DELETED') this.#put(pod)
+    else if (this.#pods.get(keyOf(pod))?.metadata.uid === pod.metadata.uid) this.#remove(pod) // not its successor of the same name
   }
 
   get(namespace: string, name: string): Pod | undefined {

@@ -22,6 +22,11 @@ export interface RootsOptions {
   readonly clock: Clock
 }
 
+interface Write {
+  readonly object: MeshObject
+  readonly isNew: boolean
+}
+
 /** Keeps the ConfigMaps while this replica leads; dispose of it to stop. */
 export class RootsInNamespaces implements Disposable {
   readonly #options: RootsOptions
@@ -76,7 +81,7 @@ export class RootsInNamespaces implements Disposable {
   }
 
   /** The ConfigMaps to be written. */
-  #due(): MeshObject[] {
+  #due(): Write[] {
     const { source, leader, rootsPem } = this.#options
     if (!leader.isLeader) return []
     const pem = rootsPem()
@@ -84,22 +89,22 @@ export class RootsInNamespaces implements Disposable {
     for (const object of source.objects('configmaps')) {
       if (object.metadata.name === ROOT_CONFIG_MAP) found.set(object.metadata.namespace ?? '', object)
     }
-    const due: MeshObject[] = []
+    const due: Write[] = []
     for (const { metadata, status } of source.objects('namespaces') as Iterable<Namespace>) {
       if (metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating') continue
       const old = found.get(metadata.name)
-      if (old?.data?.[ROOT_KEY] !== pem) due.push(configMap(metadata.name, pem, old))
+      if (old?.data?.[ROOT_KEY] !== pem) due.push({ object: configMap(metadata.name, pem, old), isNew: old === undefined })
     }
     return due
   }
 
   /** @returns whether it is as it should be, or somebody else's change will lead back here */
-  async #write(object: MeshObject): Promise<boolean> {
+  async #write({ object, isNew }: Write): Promise<boolean> {
     const { source, leader, log } = this.#options
     if (this.#isStopped || !leader.isLeader) return true // the next leader does it
-    const { namespace, resourceVersion } = object.metadata
+    const { namespace } = object.metadata
     try {
-      await (resourceVersion === undefined ? source.create(object) : source.replace(object))
+      await (isNew ? source.create(object) : source.replace(object))
       log.info('roots written', { namespace })
       return true
     } catch (error) {

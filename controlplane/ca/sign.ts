@@ -6,6 +6,7 @@ import { parseWorkloadId } from '../../certs/spiffe.ts'
 import { faults, messageOf, type Result, success } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { type Identity, type SpiffeId, spiffeIdOf } from '../../model/identity.ts'
+import type { RateLimit } from '../rate.ts'
 import { type Caller, type CallerCheck, checkCaller, isStillThere } from './caller.ts'
 
 /** What is asked for. */
@@ -21,6 +22,8 @@ export interface SignBody {
 export interface SignRequest {
   readonly token: string | undefined
   readonly peer: string
+  /** Name of the caller's cluster as it says; undefined = it says none. */
+  readonly clusterId: string | undefined
   read(): Promise<Result<SignBody>>
 }
 
@@ -28,17 +31,28 @@ export interface SignRequest {
 export interface SignOptions extends CallerCheck {
   readonly authority: () => CertificateAuthority
   readonly trustDomain: string
+  readonly clusterId: string
+  /** Requests per caller, by the UID of its pod. */
+  readonly limit: RateLimit
   readonly log: Log
 }
 
 /** Leaf, intermediates, and as the last entry the roots. */
 export type SignedChain = readonly string[]
 
-/** @returns the chain, or undefined when refused. Never rejects. */
-export async function sign(request: SignRequest, options: SignOptions): Promise<SignedChain | undefined> {
+/** What came of a request: certificates, `busy` = ask later, `refused` = for reasons that only the audit log names. */
+export type SignAnswer = SignedChain | 'busy' | 'refused'
+
+/** Decides, signs and writes one audit event (of a flood: one per ten seconds). Never rejects. */
+export async function sign(request: SignRequest, options: SignOptions): Promise<SignAnswer> {
   const audit: Record<string, unknown> = { peer: request.peer }
   try {
-    const decision = await decide(request, options, audit)
+    const caller = await callerOf(request, options)
+    if (caller.ok) {
+      const uid = describeCaller(caller.value, audit)
+      if (!options.limit.take(uid)) return tooMany(uid, options, audit)
+    }
+    const decision = caller.ok ? await decide(caller.value, request, options, audit) : caller
     if (decision.ok) {
       const chain = await issue(decision.value, options, audit)
       options.log.info('certificate issued', audit)
@@ -48,7 +62,7 @@ export async function sign(request: SignRequest, options: SignOptions): Promise<
   } catch (error) {
     options.log.error('certificate could not be issued', { ...audit, error: messageOf(error) })
   }
-  return undefined
+  return 'refused'
 }
 
 interface Decision {
@@ -57,32 +71,43 @@ interface Decision {
   readonly lifeMs: number
 }
 
-async function decide(request: SignRequest, options: SignOptions, audit: Record<string, unknown>): Promise<Result<Decision>> {
-  if (request.token === undefined) return faults('no bearer token')
-  const caller = await checkCaller(request.token, options)
-  if (!caller.ok) return caller
-  const { namespace, serviceAccount, podName, podUid, node } = caller.value
-  Object.assign(audit, {
-    kind: caller.value.kind,
-    caller: `${namespace}/${podName}`,
-    callerAccount: serviceAccount,
-    callerUid: podUid,
-    node,
-  })
+async function callerOf({ token, clusterId }: SignRequest, options: SignOptions): Promise<Result<Caller>> {
+  if (token === undefined) return faults('no bearer token')
+  const isOther = clusterId !== undefined && clusterId !== '' && clusterId !== options.clusterId
+  return isOther ? faults(`the caller is of cluster ${JSON.stringify(clusterId.slice(0, 64))}`) : checkCaller(token, options)
+}
+
+/** @returns the UID of the caller's pod */
+function describeCaller({ kind, namespace, serviceAccount, podName, podUid, node }: Caller, audit: Record<string, unknown>): string {
+  Object.assign(audit, { kind, caller: `${namespace}/${podName}`, callerAccount: serviceAccount, callerUid: podUid, node })
+  return podUid
+}
+
+function tooMany(uid: string, { limit, log }: SignOptions, audit: Record<string, unknown>): 'busy' {
+  const count = limit.toTell(uid)
+  if (count !== undefined) log.warn('certificate refused', { ...audit, reason: 'too many requests of this caller', count })
+  return 'busy'
+}
+
+async function decide(
+  caller: Caller,
+  request: SignRequest,
+  options: SignOptions,
+  audit: Record<string, unknown>,
+): Promise<Result<Decision>> {
   const body = await request.read()
   if (!body.ok) return body
   const { impersonated, csrPem, lifeMs } = body.value
   audit.asked = impersonated?.slice(0, 512)
-  const identity = identityFor(impersonated, caller.value, options)
+  const identity = identityFor(impersonated, caller, options)
   if (!identity.ok) return identity
   const id = spiffeIdOf(identity.value)
   audit.id = id
   const csr = await checkCsr(csrPem)
   if (!csr.ok) return csr
   // Asked again: the pod may have gone while the token and the request were checked.
-  const { value } = caller
-  if (value.kind === 'waypoint' && !isStillThere(value, options.pods)) return faults('the pod of the waypoint has just gone')
-  if (!runsOnNode(identity.value, value, options)) return faults('the last pod of the identity has just left the node')
+  if (!isStillThere(caller, options.pods)) return faults("the caller's pod has just gone")
+  if (!runsOnNode(identity.value, caller, options)) return faults('the last pod of the identity has just left the node')
   return success({ id, publicKey: csr.value.publicKey, lifeMs })
 }
 

@@ -8,6 +8,7 @@ import { type CallerCheck, checkCaller } from '../../../../controlplane/ca/calle
 import { xdsCallerOf } from '../../../../controlplane/ca/demands.ts'
 import { PodIndex } from '../../../../controlplane/ca/pod-index.ts'
 import { sign, type SignOptions } from '../../../../controlplane/ca/sign.ts'
+import { RateLimit } from '../../../../controlplane/rate.ts'
 import { systemClock } from '../../../../kit/clock.ts'
 import { success } from '../../../../kit/error.ts'
 import type { Gateway } from '../../../../model/gateway-api.ts'
@@ -108,14 +109,15 @@ async function signed(
   const context = world(objects, more.user)
   const { authority } = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local', clock: systemClock })
   const { log, lines } = keptLog()
-  const options: SignOptions = { ...context.check, authority: () => authority, trustDomain: 'cluster.local', log }
+  const limit = new RateLimit({ burst: 9, perSecond: 1, clock: systemClock })
+  const options: SignOptions = { ...context.check, authority: () => authority, trustDomain: 'cluster.local', clusterId: 'one', limit, log }
   const { csrPem } = await createCsr({ id: 'spiffe://cluster.local/ns/bank/sa/vault' as SpiffeId })
   const read = () => {
     more.read?.(context)
     return Promise.resolve(success({ csrPem, impersonated, lifeMs: 0 }))
   }
-  const chain = await sign({ token: more.token ?? 'good', peer: '10.244.1.9:1', read }, options)
-  const leaf = chain === undefined ? undefined : new X509Certificate(chain[0] ?? '').subjectAltName
+  const chain = await sign({ token: more.token ?? 'good', peer: '10.244.1.9:1', clusterId: undefined, read }, options)
+  const leaf = typeof chain === 'string' ? undefined : new X509Certificate(chain[0] ?? '').subjectAltName
   return { leaf, audit: lines.find(({ message }) => message.startsWith('certificate ')) }
 }
 

@@ -5,7 +5,8 @@ import { describe, it } from 'mocha'
 import { CertificateAuthority } from '../../../../certs/ca.ts'
 import { createCsr } from '../../../../certs/csr.ts'
 import { PodIndex } from '../../../../controlplane/ca/pod-index.ts'
-import { sign, type SignBody, type SignOptions, type SignRequest } from '../../../../controlplane/ca/sign.ts'
+import { sign, type SignAnswer, type SignBody, type SignOptions, type SignRequest } from '../../../../controlplane/ca/sign.ts'
+import { RateLimit } from '../../../../controlplane/rate.ts'
 import { systemClock } from '../../../../kit/clock.ts'
 import { success } from '../../../../kit/error.ts'
 import type { SpiffeId } from '../../../../model/identity.ts'
@@ -45,6 +46,8 @@ async function world(objects: readonly MeshObject[], user: Partial<typeof USER> 
     reviewToken: (token, audience) => source.reviewToken(token, audience),
     authority: () => authority,
     trustDomain: 'cluster.local',
+    clusterId: 'one',
+    limit: new RateLimit({ burst: 100, perSecond: 1, clock: systemClock }),
     log,
   }
   return { options, lines, pods }
@@ -58,6 +61,7 @@ async function request(more: Given = {}): Promise<SignRequest & { readonly reads
   return {
     token,
     peer: '172.30.0.11:5',
+    clusterId: undefined,
     reads: 0,
     read() {
       ;(this as { reads: number }).reads++
@@ -66,8 +70,8 @@ async function request(more: Given = {}): Promise<SignRequest & { readonly reads
   }
 }
 
-function leafOf(chain: readonly string[] | undefined): X509Certificate {
-  assert.ok(chain !== undefined)
+function leafOf(chain: SignAnswer): X509Certificate {
+  assert.ok(typeof chain !== 'string')
   return new X509Certificate(chain[0] ?? '')
 }
 
@@ -183,7 +187,7 @@ describe('controlplane/ca/sign', () => {
   for (const { name, objects, user, request: more, reason } of FORGED) {
     it(`refuses: ${name}`, async () => {
       const { options, lines } = await world(objects ?? [ZTUNNEL, CART_POD], user)
-      assert.equal(await sign(await request(more), options), undefined)
+      assert.equal(await sign(await request(more), options), 'refused')
       const audit = lines.find(({ message }) => message === 'certificate refused')
       assert.ok(audit, 'an audit line')
       assert.match(String(audit.fields.reason), reason)
@@ -197,7 +201,7 @@ describe('controlplane/ca/sign', () => {
     const der = Buffer.from(csrPem.replace(/-----[^-]+-----/g, ''), 'base64')
     der[der.length - 2] = (der[der.length - 2] ?? 0) ^ 1
     const forged = `-----BEGIN CERTIFICATE REQUEST-----\n${der.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`
-    assert.equal(await sign(await request({ csrPem: forged }), options), undefined)
+    assert.equal(await sign(await request({ csrPem: forged }), options), 'refused')
     assert.ok(lines.some(({ message }) => message === 'certificate refused'))
   })
 
@@ -207,23 +211,23 @@ describe('controlplane/ca/sign', () => {
     const moved = { ...cart, spec: { ...cart.spec, nodeName: 'node-2', containers: [] } } as Pod
     for (let i = 0; i < 20; i++) {
       pods.apply({ type: 'ADDED', object: cart })
-      assert.ok(await sign(await request(), options))
+      assert.notEqual(await sign(await request(), options), 'refused')
       pods.apply(i % 2 === 0 ? { type: 'DELETED', object: cart } : { type: 'MODIFIED', object: moved })
-      assert.equal(await sign(await request(), options), undefined)
+      assert.equal(await sign(await request(), options), 'refused')
     }
   })
 
   it('reads nothing of a request before its caller is known', async () => {
     const { options } = await world([ZTUNNEL, CART_POD], {})
     const strange = await request({ token: 'goad' })
-    assert.equal(await sign(strange, options), undefined)
+    assert.equal(await sign(strange, options), 'refused')
     assert.equal(strange.reads, 0)
   })
 
   it('refuses when nobody can be asked about the token', async () => {
     const { options, lines } = await world([ZTUNNEL, CART_POD], {})
     const broken: SignOptions = { ...options, reviewToken: () => Promise.reject(new Error('connection refused')) }
-    assert.equal(await sign(await request(), broken), undefined)
+    assert.equal(await sign(await request(), broken), 'refused')
     assert.match(String(lines[0]?.fields.reason), /cannot be reviewed/)
   })
 })

@@ -164,6 +164,60 @@ describe('controlplane/status/writer', () => {
     )
   })
 
+  it('writes nothing while another replica leads, and everything when this one begins to', async () => {
+    const scene = new Scene(...SHOP, route('HTTPRoute', { rules: 'x' }))
+    scene.leader.set(false)
+    scene.report()
+    assert.deepEqual(scene.keys(), [])
+    assert.equal(
+      scene.kept.lines.filter(({ message }) => message.startsWith('an object is wrong')).length,
+      1,
+      'every replica says it in its log',
+    )
+    scene.leader.set(true)
+    scene.report()
+    assert.ok((await scene.settle()) > 0)
+  })
+
+  it('leaves to the next leader what waits, and finds it anew when it leads again', async () => {
+    const many = Array.from({ length: 30 }, (_, i) => route('HTTPRoute', {}, { name: `n${i}` }))
+    const scene = new Scene(...ROUTES, ...many)
+    scene.report()
+    scene.leader.set(false)
+    assert.equal(await scene.settle(), 8, 'what was under way')
+    scene.leader.set(true)
+    scene.report()
+    assert.equal(await scene.settle(), 32 - 8)
+  })
+
+  it('asks for another report after a failure that is not the object’s, once', async () => {
+    const scene = new Scene(...ROUTES, route('HTTPRoute', {}, { name: 'a' }), route('HTTPRoute', {}, { name: 'b' }))
+    scene.report()
+    for (const { end } of [...scene.source.waiting]) end(new Error('away'))
+    await scene.clock.advance(4999)
+    assert.equal(scene.retries, 0)
+    await scene.clock.advance(1)
+    assert.equal(scene.retries, 1)
+    scene.report()
+    assert.equal(await scene.settle(), 4)
+  })
+
+  it('writes a few hundred at once, then fifty per second', async () => {
+    const many = Array.from({ length: 400 }, (_, i) => route('HTTPRoute', {}, { name: `n${i}` }))
+    const scene = new Scene(...ROUTES, ...many)
+    scene.report()
+    assert.equal(await scene.settle(), 200)
+    await scene.clock.advance(1000)
+    const second = await scene.settle()
+    assert.ok(second >= 8 && second <= 60, String(second))
+    let total = 200 + second
+    for (let i = 0; i < 100; i++) {
+      await scene.clock.advance(100)
+      total += await scene.settle()
+    }
+    assert.equal(total, 402)
+  })
+
   it('logs a fault once, as long as it is there', () => {
     const scene = new Scene(...SHOP, route('HTTPRoute', { rules: 'x' }))
     scene.report()
