@@ -2,15 +2,29 @@
 // the libraries that it and libbpf need, nft, and /opt/weft with the packages of production. `node scripts/run.mjs build:image
 // [--tarball FILE] [--name NAME] [--out FILE]`. No certificates of authorities: Node.js brings its own.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { writeImageArchive } from './oci.ts'
+import { type Layer, makeLayer, writeImageArchive } from './oci.ts'
 import { makeRoot, putFile, putLibrary, putProgram } from './rootfs.ts'
 import { stage } from './stage.ts'
 
 const ROOT = join(import.meta.dirname, '..')
+const CACHE = join(ROOT, '.cache')
 const HOME = '/opt/weft'
 const NODE = '/usr/bin/node'
 
@@ -23,24 +37,45 @@ export interface ImageOptions {
 }
 
 /** @returns sizes in bytes, and the manifest's digest @throws Error with what could not be done */
-export function makeImage(options: ImageOptions): { bytes: number; layerBytes: number; digest: string } {
+export function makeImage(options: ImageOptions): { bytes: number; unpackedBytes: number; digest: string } {
   const scratch = mkdtempSync(join(tmpdir(), 'weft-image-'))
   try {
-    const rootfs = join(scratch, 'root')
-    makeRoot(rootfs)
-    putInterpreter(rootfs)
-    putLibrary(rootfs, libbpf())
-    putProgram(rootfs, 'nft')
-    putPackage(rootfs, options.tarball ?? pack(scratch), scratch)
-    putModules(rootfs)
-    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
-    const labels = { 'org.opencontainers.image.title': 'weft', 'org.opencontainers.image.version': version }
-    const env = ['NODE_ENV=production']
+    const root = join(scratch, 'package')
+    putPackage(root, options.tarball ?? pack(scratch), scratch)
+    const layers = [baseLayer(scratch), makeLayer(root, join(scratch, 'package.tar'), true)]
+    const labels = { 'org.opencontainers.image.title': 'weft', 'org.opencontainers.image.version': version() }
     const { name, archive } = options
-    return writeImageArchive({ name, rootfs, archive, entrypoint: [NODE], env, workdir: HOME, labels, isCompressed: true })
+    const made = writeImageArchive({ name, layers, archive, entrypoint: [NODE], env: ['NODE_ENV=production'], workdir: HOME, labels })
+    return { ...made, unpackedBytes: layers.reduce((sum, layer) => sum + layer.unpackedSize, 0) }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
+}
+
+/** What does not change with our code: kept, because compressing it takes most of the time. */
+function baseLayer(scratch: string): Layer {
+  const library = libbpf()
+  const made = [process.execPath, library, '/usr/sbin/nft', import.meta.filename, join(ROOT, 'package-lock.json')].map(hashOf)
+  const file = join(CACHE, `image-base-${createHash('sha256').update(made.join()).digest('hex').slice(0, 12)}.tar.gz`)
+  const note = `${file}.json`
+  if (existsSync(file) && existsSync(note)) return { ...(JSON.parse(readFileSync(note, 'utf8')) as Layer), file }
+  const rootfs = join(scratch, 'root')
+  makeRoot(rootfs)
+  putInterpreter(rootfs)
+  putLibrary(rootfs, library)
+  putProgram(rootfs, 'nft')
+  putModules(rootfs)
+  const layer = makeLayer(rootfs, join(scratch, 'base.tar'), true)
+  mkdirSync(CACHE, { recursive: true })
+  for (const old of readdirSync(CACHE).filter((name) => name.startsWith('image-base-'))) rmSync(join(CACHE, old), { force: true })
+  copyFileSync(layer.file, `${file}.${process.pid}`)
+  renameSync(`${file}.${process.pid}`, file)
+  writeFileSync(note, JSON.stringify(layer))
+  return { ...layer, file }
+}
+
+function hashOf(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex')
 }
 
 /** What `npm pack` makes, in a folder of its own so that the checkout stays as it is. */
@@ -62,7 +97,7 @@ function putPackage(rootfs: string, tarball: string, scratch: string): void {
   mkdirSync(unpacked)
   run('tar', ['-xzf', tarball, '-C', unpacked], scratch)
   const home = join(rootfs, HOME)
-  mkdirSync(join(rootfs, 'opt'))
+  mkdirSync(dirname(home), { recursive: true })
   renameSync(join(unpacked, 'package/dist'), home)
   cpSync(join(unpacked, 'package/package.json'), join(home, 'package.json'))
 }
@@ -103,6 +138,10 @@ function isOurKoffi(inside: string): boolean {
   return !NEVER_READ.test(inside) && !/^\/(vendor|doc)(\/|$)/.test(inside)
 }
 
+function version(): string {
+  return (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version
+}
+
 /** Where the linker has it. */
 function libbpf(): string {
   const folders = ['/lib', '/usr/lib', '/lib64', '/usr/lib64'].flatMap((folder) => [
@@ -127,12 +166,14 @@ function megabytes(bytes: number): string {
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
-      name: { type: 'string', default: 'localhost/weft:dev' },
+      name: { type: 'string', default: `localhost/weft:${version()}` },
       out: { type: 'string', default: join(ROOT, '.cache/weft-image.tar') },
       tarball: { type: 'string' },
     },
   })
   const made = makeImage({ name: values.name, archive: values.out, tarball: values.tarball })
-  process.stdout.write(`${values.out}: ${values.name}, ${megabytes(made.bytes)} (unpacked ${megabytes(made.layerBytes)}), ${made.digest}\n`)
+  process.stdout.write(
+    `${values.out}: ${values.name}, ${megabytes(made.bytes)} (unpacked ${megabytes(made.unpackedBytes)}), ${made.digest}\n`,
+  )
   process.stdout.write(`load it: ctr -n k8s.io images import ${basename(values.out)}, or: docker load -i ${basename(values.out)}\n`)
 }

@@ -1,4 +1,4 @@
-// Writes an OCI image archive (one layer, one platform) from a folder: what `ctr images import` and `docker load` take, without
+// Writes an OCI image archive (one platform) from folders: what `ctr images import` and `docker load` take, without
 // docker and without a registry. The same folder gives the same bytes. Called by image.ts and by the test cluster.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,12 +9,23 @@ import { gzipSync } from 'node:zlib'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
+/** A layer as a file. */
+export interface Layer {
+  readonly file: string
+  readonly digest: string
+  readonly size: number
+  /** Digest and size of what it unpacks to. */
+  readonly diffId: string
+  readonly unpackedSize: number
+  readonly isCompressed: boolean
+}
+
 /** What goes into an image. */
 export interface ImageParts {
   /** `registry/name:tag`. */
   readonly name: string
-  /** Folder that becomes the root; owners become 0, times 1970. */
-  readonly rootfs: string
+  /** The lowest first. */
+  readonly layers: readonly Layer[]
   /** File to write. */
   readonly archive: string
   readonly entrypoint: readonly string[]
@@ -24,8 +35,6 @@ export interface ImageParts {
   /** `uid:gid`. */
   readonly user?: string
   readonly labels?: Readonly<Record<string, string>>
-  /** gzip: smaller, slower to make and to import. */
-  readonly isCompressed?: boolean
 }
 
 interface Blob {
@@ -33,28 +42,34 @@ interface Blob {
   readonly size: number
 }
 
-/** Writes the archive. @returns its size, the layer's unpacked size, the manifest's digest */
-export function writeImageArchive(image: ImageParts): { bytes: number; layerBytes: number; digest: string } {
+/**
+ * Makes a layer of a folder; owners become 0, times 1970.
+ * @param isCompressed gzip: smaller, slower to make and to unpack
+ */
+export function makeLayer(folder: string, file: string, isCompressed: boolean): Layer {
+  tar(folder, file)
+  const bytes = readFileSync(file)
+  const packed = isCompressed ? gzipSync(bytes, { level: 9 }) : bytes
+  if (isCompressed) writeFileSync(file, packed)
+  return { file, digest: digestOf(packed), size: packed.length, diffId: digestOf(bytes), unpackedSize: bytes.length, isCompressed }
+}
+
+/** Writes the archive. @returns its size, and the manifest's digest */
+export function writeImageArchive(image: ImageParts): { bytes: number; digest: string } {
   const scratch = mkdtempSync(join(tmpdir(), 'weft-oci-'))
   try {
     const layout = join(scratch, 'oci')
     mkdirSync(join(layout, 'blobs/sha256'), { recursive: true })
-    const add = (bytes: Buffer | string): Blob => addBlob(layout, bytes)
-    const layer = join(scratch, 'layer.tar')
-    tar(image.rootfs, layer)
-    const bytes = readFileSync(layer)
-    const blob = add(image.isCompressed === true ? gzipSync(bytes, { level: 9 }) : bytes)
-    const config = add(JSON.stringify(configOf(image, digestOf(bytes))))
-    const manifest = add(JSON.stringify(manifestOf(config, blob, image.isCompressed === true)))
+    for (const { file, digest } of image.layers) copyFileSync(file, join(layout, 'blobs/sha256', digest.slice('sha256:'.length)))
+    const config = addBlob(layout, JSON.stringify(configOf(image)))
+    const manifest = addBlob(layout, JSON.stringify(manifestOf(config, image.layers)))
     writeFileSync(join(layout, 'index.json'), JSON.stringify(indexOf(image.name, manifest)))
     writeFileSync(join(layout, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }))
-    const whole = join(scratch, 'image.tar')
-    tar(layout, whole)
     mkdirSync(dirname(image.archive), { recursive: true })
     const half = `${image.archive}.${process.pid}`
-    copyFileSync(whole, half)
+    tar(layout, half)
     renameSync(half, image.archive)
-    return { bytes: statSync(image.archive).size, layerBytes: bytes.length, digest: manifest.digest }
+    return { bytes: statSync(image.archive).size, digest: manifest.digest }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -77,7 +92,7 @@ function digestOf(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
-function configOf({ entrypoint, env = [], workdir, user, labels }: ImageParts, diffId: string): object {
+function configOf({ layers, entrypoint, env = [], workdir, user, labels }: ImageParts): object {
   return {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
@@ -88,16 +103,20 @@ function configOf({ entrypoint, env = [], workdir, user, labels }: ImageParts, d
       ...(workdir === undefined ? {} : { WorkingDir: workdir }),
       ...(labels === undefined ? {} : { Labels: labels }),
     },
-    rootfs: { type: 'layers', diff_ids: [diffId] },
+    rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
   }
 }
 
-function manifestOf(config: Blob, layer: Blob, isCompressed: boolean): object {
+function manifestOf(config: Blob, layers: readonly Layer[]): object {
   return {
     schemaVersion: 2,
     mediaType: 'application/vnd.oci.image.manifest.v1+json',
     config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...config },
-    layers: [{ mediaType: `application/vnd.oci.image.layer.v1.tar${isCompressed ? '+gzip' : ''}`, ...layer }],
+    layers: layers.map(({ digest, size, isCompressed }) => ({
+      mediaType: `application/vnd.oci.image.layer.v1.tar${isCompressed ? '+gzip' : ''}`,
+      digest,
+      size,
+    })),
   }
 }
 

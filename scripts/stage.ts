@@ -13,7 +13,7 @@ const FOLDERS = [
   ...['runtime', 'samples', 'state', 'tap', 'telemetry', 'waypoint', 'xds', 'zds', 'ztunnel', 'deploy/chart'],
 ]
 /** Sources of what is built beforehand, and their compilers. */
-const NOT_RUN = /\.proto$|\.[ch]$|^bpf\/(src|include)\/|(^|\/)build(-[a-z]+)?\.ts$/
+const NOT_RUN = /\.proto$|\.[ch]$|^bpf\/(src|include)\/|^(bpf|proto)\/build\.ts$/
 /** A path in quotes: an import, a worker, a program that is started. */
 const QUOTED_TS = /(['"`])([\w@./-]+)\.ts\1/g
 

@@ -15,6 +15,7 @@ export const VERSIONS = {
   runc: 'v1.5.2',
   cniPlugins: 'v1.9.1',
   coredns: 'v1.14.6',
+  helm: 'v4.3.1',
 } as const
 
 const KUBE_PROGRAMS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl', 'kubelet', 'kube-proxy'] as const
@@ -101,6 +102,7 @@ const STEPS: readonly Step[] = [
   { makes: ['runc'], make: makeRunc },
   { makes: ['cni'], make: makeCniPlugins },
   { makes: ['coredns'], make: makeCoreDns },
+  { makes: ['helm'], make: makeHelm },
   { makes: ['pause'], make: makePause },
 ]
 
@@ -171,6 +173,12 @@ async function makeCoreDns(builder: Builder): Promise<void> {
   })
   await go(builder, ['mod', 'tidy', '-e'])
   await build(builder, ['.'], { output: 'coredns' })
+}
+
+async function makeHelm(builder: Builder): Promise<void> {
+  await copyModule(builder, `helm.sh/helm/v4@${VERSIONS.helm}`)
+  const ldflags = `-X helm.sh/helm/v4/internal/version.version=${VERSIONS.helm}`
+  await build(builder, ['./cmd/helm'], { mod: true, ldflags, output: 'helm' })
 }
 
 /** The first process of every sandbox: waits, reaps, ends when told. */

@@ -9,7 +9,7 @@ import { makeImages } from './images.ts'
 import { type ClusterLayout, type ClusterOptions, clusterLayout, nodeLayout } from './layout.ts'
 import { importImage, inNode, startNode } from './node.ts'
 import { makeClusterPki } from './pki.ts'
-import { attempt, run } from './processes.ts'
+import { attempt, run, wasInterrupted } from './processes.ts'
 import { removeCluster } from './remove.ts'
 
 /** A cluster that runs. Disposal removes it. */
@@ -23,7 +23,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Builds what is missing, starts everything and waits until the nodes are Ready. What fails half-way is removed again, its logs stay.
+   * Builds what is missing, starts everything and waits until the nodes are Ready. What fails half-way is removed again, its logs stay (not after `interrupt`).
    * @param tell progress, one sentence at a time
    * @throws Error when one of its name is up
    */
@@ -48,7 +48,7 @@ export class Cluster implements AsyncDisposable {
       return cluster
     } catch (error) {
       await Promise.allSettled(nodes)
-      await removeCluster(layout, true)
+      await removeCluster(layout, !wasInterrupted())
       throw error
     } finally {
       for (const image of images.filter((path) => path.includes(`.${process.pid}.`))) rmSync(image, { force: true })
@@ -99,7 +99,8 @@ export class Cluster implements AsyncDisposable {
 
   /** Gives every node the images of an archive. */
   async load(archive: string): Promise<void> {
-    for (let number = 1; number <= this.layout.nodes; number += 1) await importImage(this.layout, number, this.binaries, archive)
+    const numbers = Array.from({ length: this.layout.nodes }, (_, index) => index + 1)
+    await Promise.all(numbers.map((number) => importImage(this.layout, number, this.binaries, archive)))
   }
 
   /** Node `number`'s names and paths. */

@@ -2,7 +2,7 @@
 import { cpSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { writeImageArchive } from '../../../scripts/oci.ts'
+import { makeLayer, writeImageArchive } from '../../../scripts/oci.ts'
 import { makeRoot, putFile, putProgram } from '../../../scripts/rootfs.ts'
 import type { Binaries } from './binaries.ts'
 
@@ -28,9 +28,12 @@ export function makeImages(binaries: Binaries, hasDns: boolean): readonly string
 function imageOfProgram(folder: string, binaries: Binaries, program: 'pause' | 'coredns', user?: string): string {
   const archive = join(folder, `${program}.tar`)
   if (existsSync(archive)) return archive
-  return inScratch((rootfs) => {
+  return inScratch((scratch) => {
+    const rootfs = join(scratch, 'root')
+    mkdirSync(rootfs)
     copyFileSync(binaries.path(program), join(rootfs, program))
-    const image = { name: `localhost/${program}:1`, rootfs, archive, entrypoint: [`/${program}`] }
+    const layers = [makeLayer(rootfs, join(scratch, 'layer'), false)]
+    const image = { name: `localhost/${program}:1`, layers, archive, entrypoint: [`/${program}`] }
     writeImageArchive(user === undefined ? image : { ...image, user })
     return archive
   })
@@ -39,13 +42,15 @@ function imageOfProgram(folder: string, binaries: Binaries, program: 'pause' | '
 /** Made anew each time: it holds the sources of the shop. */
 function appImage(folder: string): string {
   const archive = join(folder, `app.${process.pid}.tar`)
-  return inScratch((rootfs) => {
+  return inScratch((scratch) => {
+    const rootfs = join(scratch, 'root')
     makeRoot(rootfs)
     putFile(rootfs, process.execPath, '/usr/bin/node')
     for (const tool of APP_TOOLS) putProgram(rootfs, tool)
     const shop = join(ROOT, 'samples/shop')
     for (const file of readdirSync(shop).filter((name) => name.endsWith('.mjs'))) cpSync(join(shop, file), join(rootfs, 'shop', file))
-    writeImageArchive({ name: APP_IMAGE, rootfs, archive, entrypoint: [], workdir: '/shop', user: '1000:1000' })
+    const layers = [makeLayer(rootfs, join(scratch, 'layer'), false)]
+    writeImageArchive({ name: APP_IMAGE, layers, archive, entrypoint: [], workdir: '/shop', user: '1000:1000' })
     return archive
   })
 }

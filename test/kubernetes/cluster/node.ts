@@ -1,7 +1,7 @@
 // One node of a test cluster: a network namespace with a veth to the bridge, a mount namespace with directories of its own,
 // a cgroup in every hierarchy, containerd and a kubelet. On cgroup2 kubelet and runtime have groups of their own beside the pods'.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Binaries } from './binaries.ts'
 import { cgroupHierarchies, type Hierarchy } from './cgroups.ts'
 import { containerdConfig, kubeletConfig, nodeScript } from './node-files.ts'
@@ -48,7 +48,15 @@ export function inNode(cluster: ClusterLayout, number: number, command: readonly
 
 /** Gives the node's runtime the images of an OCI archive. */
 export async function importImage(cluster: ClusterLayout, number: number, binaries: Binaries, archive: string): Promise<void> {
-  const [program = '', ...args] = inNode(cluster, number, [binaries.path('ctr'), '-n', 'k8s.io', 'images', 'import', '--local', archive])
+  const [program = '', ...args] = inNode(cluster, number, [
+    binaries.path('ctr'),
+    '-n',
+    'k8s.io',
+    'images',
+    'import',
+    '--local',
+    resolve(archive),
+  ])
   await run(program, args)
 }
 

@@ -25,6 +25,11 @@ export function interrupt(): void {
   for (const child of running) child.kill('SIGTERM')
 }
 
+/** Whether `interrupt` was called. */
+export function wasInterrupted(): boolean {
+  return isInterrupted
+}
+
 /** Runs a program. @returns its standard output @throws Error with what it wrote when it fails */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   if (isInterrupted) throw new Error('interrupted')
