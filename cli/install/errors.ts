@@ -15,7 +15,7 @@ export const INSTALL_ERRORS = {
     source: 'downstream',
     retry: 'no',
     message: 'the values are refused by the chart',
-    hint: 'all of them are described in docs/kubernetes.md',
+    hint: 'all are described in docs/kubernetes.md; one of an earlier call is taken back with --set NAME=null',
   },
   RIGHTS_MISSING: {
     source: 'downstream',
