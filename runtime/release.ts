@@ -2,12 +2,13 @@
 // What was released is written down, so that `weft status` says it loudly until it is taken back.
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { NodeDatapath } from '../bpf/datapath.ts'
-import { releaseNode } from '../bpf/release.ts'
+import { PodFiles, type PodPlace } from '../cni/pods.ts'
+import { clearRedirect, lastMode, openRedirect } from '../cni/redirect/open.ts'
+import type { Redirect } from '../cni/redirect/redirect.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import { createLog, type Log } from '../kit/log.ts'
 import { killCgroup } from '../linux/cgroup.ts'
-import { netnsCookie, openNetns } from '../linux/netns.ts'
+import { inNetns, netnsCookie, openNetns } from '../linux/netns.ts'
 import { type IpAddress, parseIp } from '../model/address.ts'
 import { objectFailure } from '../objects/errors.ts'
 import { runCommand } from './command.ts'
@@ -54,8 +55,8 @@ export async function releaseNodes(mesh: MeshLayout, nodes: readonly NodeLayout[
   for (const node of nodes) {
     await killCgroup(join(node.cgroup, 'agent'))
     if (!hard && (await tryReleasePods(mesh, node, sentences))) continue
-    const { removed } = releaseNode(node.bpfDir)
-    sentences.push(`${node.name}: ${removed.length} programs and maps removed; its pods have no service addresses either`)
+    clear(node)
+    sentences.push(`${node.name}: every program, map and rule removed; its pods have no service addresses either`)
   }
   const rest = readReleases(mesh).filter((mark) => !nodes.some((node) => node.name === mark.node))
   writeMarks(mesh, [...rest, ...nodes.map((node) => ({ node: node.name, at: nowIso }))])
@@ -66,8 +67,8 @@ export async function releaseNodes(mesh: MeshLayout, nodes: readonly NodeLayout[
 async function tryReleasePods(mesh: MeshLayout, node: NodeLayout, sentences: string[]): Promise<boolean> {
   const own = listSandboxes(mesh).filter((sandbox) => sandbox.node === node.name && !sandbox.isHostNetwork)
   try {
-    using datapath = NodeDatapath.open({ bpffsDir: node.bpfDir, cgroupPath: node.cgroup, log: silentLog() })
-    for (const sandbox of own) await releasePod(datapath, node, sandbox)
+    using redirect = open(node)
+    for (const sandbox of own) await releasePod(redirect, node, sandbox)
     sentences.push(`${node.name}: ${own.length} pods released; they speak plaintext`)
     return true
   } catch (error) {
@@ -92,9 +93,9 @@ export async function releaseNamespace(
   for (const node of nodes) {
     const own = sandboxes.filter((sandbox) => sandbox.node === node.name)
     if (own.length === 0) continue
-    using datapath = NodeDatapath.open({ bpffsDir: node.bpfDir, cgroupPath: node.cgroup, log: silentLog() })
+    using redirect = open(node)
     for (const sandbox of own) {
-      await releasePod(datapath, node, sandbox)
+      await releasePod(redirect, node, sandbox)
       sentences.push(`${sandbox.namespace}/${sandbox.name}: released`)
     }
   }
@@ -163,16 +164,40 @@ function unmarkPods(store: ObjectStore, node: string): void {
   }
 }
 
-async function releasePod(datapath: NodeDatapath, node: NodeLayout, sandbox: SandboxRecord): Promise<void> {
+async function releasePod(redirect: Redirect, node: NodeLayout, sandbox: SandboxRecord): Promise<void> {
   if (!existsSync(join(NETNS_DIR, sandbox.netns))) return // it is going away or not made yet
   using netns = openNetns(join(NETNS_DIR, sandbox.netns))
   const text = await runCommand('ip', ['-n', node.netns, '-j', 'link', 'show', 'dev', sandbox.hostInterface])
   const [link] = JSON.parse(text) as { ifindex: number }[]
   const ips = [sandbox.ips.v4, sandbox.ips.v6].map(parseIp).filter((ip): ip is IpAddress => ip !== undefined)
   const pod = { uid: sandbox.uid, netnsFd: netns.fd, cookie: netnsCookie(netns.fd), ips, hostIfindex: link?.ifindex ?? 0 }
-  datapath.guardOff(pod)
-  datapath.releaseOutbound(pod)
-  datapath.unsteerInbound(pod)
+  using home = openNetns(join(NETNS_DIR, node.netns))
+  inNetns(home.fd, () => {
+    redirect.guardOff(pod)
+    redirect.releaseOutbound(pod)
+    redirect.unsteerInbound(pod)
+  })
+}
+
+/** As the node's last agent redirected. @throws MeshError of bpf/ or linux/ */
+function open(node: NodeLayout): Redirect {
+  return openRedirect({ settings: settingsOf(node), places: () => [], log: silentLog() }).redirect
+}
+
+function clear(node: NodeLayout): void {
+  using home = openNetns(join(NETNS_DIR, node.netns))
+  const places = (): PodPlace[] => new PodFiles(stateDirOf(node), silentLog()).load().map(({ place }) => place)
+  inNetns(home.fd, () => clearRedirect({ settings: settingsOf(node), places, log: silentLog() }))
+}
+
+function settingsOf(node: NodeLayout): Parameters<typeof openRedirect>[0]['settings'] {
+  const stateDir = stateDirOf(node)
+  return { redirect: lastMode(stateDir) ?? 'ebpf', bpffsDir: node.bpfDir, nodeCgroup: node.cgroup, isDnsRequired: true, stateDir }
+}
+
+/** The agent's default. */
+function stateDirOf(node: NodeLayout): string {
+  return join(node.dir, 'cni')
 }
 
 function silentLog(): Log {

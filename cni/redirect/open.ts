@@ -6,6 +6,7 @@ import { ebpfObstacle } from '../../bpf/feature.ts'
 import { releaseNode } from '../../bpf/release.ts'
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
+import { removeSourceRouting } from '../../linux/source-routing.ts'
 import { openPodNetns, type PodPlace } from '../pods.ts'
 import type { AgentSettings } from '../settings.ts'
 import { EbpfRedirect } from './ebpf.ts'
@@ -69,8 +70,7 @@ function openNftables(capturesDns: boolean): Redirect {
 
 /** Takes everything that the last agent made out of the kernel; pods fall back to plain networking. */
 export function clearRedirect(options: OpenRedirectOptions): void {
-  const mode = lastMode(options.settings.stateDir)
-  if (mode !== undefined) clear(mode, options)
+  clear(lastMode(options.settings.stateDir) ?? 'ebpf', options) // one that died before it said so
 }
 
 /** Pods are captured again as soon as they are compared with what should be, right after the start. */
@@ -84,13 +84,15 @@ function clear(mode: RedirectMode, { settings, places, log }: OpenRedirectOption
     try {
       using netns = openPodNetns(place)
       dropTable(netns.fd, POD_TABLE)
+      removeSourceRouting(netns.fd)
     } catch (error) {
       if (codeOf(error) !== 'NETNS_GONE') log.error('rules of a pod cannot be removed', { pod: place.name, error: messageOf(error) })
     }
   }
 }
 
-function lastMode(stateDir: string): RedirectMode | undefined {
+/** The mode of the last agent with this state directory; undefined = there was none. */
+export function lastMode(stateDir: string): RedirectMode | undefined {
   if (!existsSync(modeFile(stateDir))) return undefined
   const text = readFileSync(modeFile(stateDir), 'utf8')
   return text === 'ebpf' || text === 'nftables' ? text : undefined

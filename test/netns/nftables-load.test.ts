@@ -1,8 +1,10 @@
 // Redirect mode `nftables` while requests run: the label comes and goes, the agent and ztunnel are killed, rules are changed behind
 // the agent's back. Nothing is lost that need not be, nothing is in the clear, and afterwards nothing is left in any namespace.
 import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { releaseNodes } from '../../runtime/release.ts'
 import { nodeNetns } from '../support/mesh-view.ts'
 import { nft, redirectLeftovers } from '../support/nft.ts'
 import { killAndWait, processesIn, successorIn } from '../support/process-killer.ts'
@@ -124,6 +126,28 @@ describe('redirecting by nftables under load', function () {
       assert.equal(await loaded.agentMetric(damage.node, line), counted, 'what was put back is not drift')
     })
   }
+
+  it('the kill switch, with agents and ztunnels dead: refused before, plaintext after, and meshed again', async () => {
+    const { layout, nodes, supervisor } = loaded.mesh.mesh
+    const held = ['cni-node-1', 'cni-node-2', 'ztunnel-node-1', 'ztunnel-node-2']
+    await Promise.all(held.map((name) => supervisor.hold(name)))
+    assert.equal((await loaded.load(RATE, 0.5).finished).answered, 0)
+    for (const hard of [false, true]) {
+      const said = await releaseNodes(layout, nodes, new Date().toISOString(), hard)
+      assert.match(said.join(), hard ? /every program, map and rule removed/ : /1 pods released/)
+      assert.equal((await loaded.load(RATE, 0.5).finished).lost, 0)
+    }
+    assert.deepEqual(namespaces().flatMap(redirectLeftovers), [])
+    assert.deepEqual(readdirSync(loaded.mesh.node(1).bpfDir), [], 'no program was loaded to release')
+    await assert.rejects(loaded.assertNoPlaintext(), /not to port 15008/)
+    for (const name of held) supervisor.resume(name)
+    await loaded.mesh.ready()
+    await loaded.mesh.until('captured again', () => redirectLeftovers(loaded.client.netnsPath).length > 0)
+    await pathWorks()
+    await loaded.clearTaps()
+    assertUnspoiled(await loaded.load(RATE, 0.5).finished)
+    await loaded.assertNoPlaintext()
+  })
 
   it('the label goes and comes twice: no request is lost, no connection breaks', async () => {
     await loaded.mesh.client.delete('peerauthentications', 'shop', 'strict')
