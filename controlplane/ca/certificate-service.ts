@@ -16,8 +16,7 @@ const REQUEST_LIMIT_BYTES = 128 * 1024
 const IN_FLIGHT_LIMIT = 128
 const IN_FLIGHT_PER_PEER = 32 // a node proxy asks 8 at a time
 /** By address, before anything is known of the caller: against floods of made-up tokens. */
-const PEER_BURST = 400
-const PEER_PER_SECOND = 100
+const PEER_RATE = { burst: 400, perSecond: 100 } as const
 const READ_TIMEOUT_MS = 5000
 
 const asIs = (bytes: Buffer): Buffer => bytes
@@ -41,6 +40,8 @@ export interface CertificateServiceOptions {
   /** So many requests of an address were refused unread since the last call. */
   onFlood?(host: string, count: number): void
   readonly clock: Clock
+  /** Requests of one address; default: more than any node needs. */
+  readonly peerRate?: { readonly burst: number; readonly perSecond: number }
 }
 
 /** Registers the service on a gRPC server. Refusals are opaque: UNAUTHENTICATED, whatever the reason. */
@@ -96,7 +97,7 @@ class Doors {
 
   constructor(options: CertificateServiceOptions) {
     this.#options = options
-    this.#rate = new RateLimit({ burst: PEER_BURST, perSecond: PEER_PER_SECOND, clock: options.clock })
+    this.#rate = new RateLimit({ ...(options.peerRate ?? PEER_RATE), clock: options.clock })
   }
 
   /** @returns to be disposed of when the request is answered; undefined = not now */

@@ -32,6 +32,8 @@ const WRITES_BURST = 200
 const WRITES_PER_SECOND = 50
 const NEXT_WRITE_MS = 100
 const RETRY_MS = 5000
+/** The same failure is a warning this often: a missing right would fill the log. */
+const WARNINGS_PER_SECOND = 1 / 60
 /** Somebody else wrote, or deleted: the next translation sees it. */
 const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
@@ -60,6 +62,7 @@ export interface StatusWriterOptions {
 export class StatusWriter implements Disposable {
   readonly #options: StatusWriterOptions
   readonly #rate: RateLimit
+  readonly #warnings: RateLimit // by kind and code
   #queue = new StatusQueue()
   /** Object -> the outcome that was looked at last: nothing is compared again while both are the same. */
   #seen = new WeakMap<MeshObject, object>()
@@ -72,6 +75,7 @@ export class StatusWriter implements Disposable {
   constructor(options: StatusWriterOptions) {
     this.#options = options
     this.#rate = new RateLimit({ burst: WRITES_BURST, perSecond: WRITES_PER_SECOND, clock: options.clock })
+    this.#warnings = new RateLimit({ burst: 1, perSecond: WARNINGS_PER_SECOND, clock: options.clock })
     options.leader.onChange(() => this.#forget())
   }
 
@@ -191,7 +195,8 @@ export class StatusWriter implements Disposable {
       const { namespace, name } = object.metadata
       const fields = { kind, object: `${namespace ?? ''}/${name}`, code: codeOf(error), error: messageOf(error) }
       if (EXPECTED.has(codeOf(error))) return log.debug('status was not written: the object has changed', fields)
-      log.warn('status could not be written', fields)
+      if (this.#warnings.take(`${kind} ${fields.code}`)) log.warn('status could not be written', fields)
+      else log.debug('status could not be written', fields)
       this.#retryLater()
     }
   }
