@@ -58,8 +58,8 @@ export interface InformOptions {
   readonly fieldSelectors?: Readonly<Record<string, string>>
   /** By plural; Kubernetes only, as above. */
   readonly labelSelectors?: Readonly<Record<string, string>>
-  /** Applied to each object before it is kept, after what Kubernetes alone needs was taken off. Must be pure. */
-  trim?(object: MeshObject): MeshObject
+  /** Applied to each object before it is kept, after what Kubernetes alone needs was taken off; undefined = as if it were not there. */
+  trim?(object: MeshObject): MeshObject | undefined
   /** Everything there is, by plural: after the first list. Not called again; a later list becomes events. */
   onSync(all: ReadonlyMap<string, readonly MeshObject[]>): void
   onEvent(event: ObjectEvent): void
@@ -83,6 +83,8 @@ export interface Informer {
  * FORBIDDEN | UNAUTHENTICATED | KUBECONFIG_INVALID. `kind` is the lower-case plural (`pods`), `namespace` undefined for cluster-scoped kinds.
  */
 export interface ObjectApi extends Disposable {
+  /** Reads the credentials, so that their faults are said at start; does not connect. */
+  ready(): Promise<void>
   list(kind: string, namespace?: string): Promise<ObjectList>
   get(kind: string, namespace: string | undefined, name: string): Promise<MeshObject>
   /** Makes the object or replaces what we set in it; labels and annotations that others set stay. @returns the stored object */

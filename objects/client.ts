@@ -36,6 +36,10 @@ export class ObjectClient implements ObjectApi {
     this.#socketPath = options.socketPath
   }
 
+  ready(): Promise<void> {
+    return Promise.resolve()
+  }
+
   list(kind: string, namespace?: string): Promise<ObjectList> {
     const query = namespace === undefined ? '' : `?namespace=${encodeURIComponent(namespace)}`
     return this.#call('GET', `/objects/${encodeURIComponent(kind)}${query}`) as Promise<ObjectList>

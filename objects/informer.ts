@@ -73,7 +73,7 @@ class ObjectCopy implements Informer {
     const lists = new Map<string, readonly MeshObject[]>()
     for (const kind of this.#options.kinds) {
       const { items: all, resourceVersion } = await this.#options.client.list(kind)
-      const items = all.map((object) => this.#trim(object))
+      const items = all.map((object) => this.#trim(object)).filter((object) => object !== undefined)
       lists.set(kind, items)
       const version = BigInt(resourceVersion)
       if (oldest === undefined || version < oldest) oldest = version
@@ -115,6 +115,7 @@ class ObjectCopy implements Informer {
         continue
       }
       const object = this.#trim(line.object)
+      if (object === undefined) continue
       const plural = kindOf(object.apiVersion, object.kind)?.plural
       const copy = plural === undefined ? undefined : this.#kinds.get(plural)
       if (copy === undefined) continue
@@ -132,8 +133,8 @@ class ObjectCopy implements Informer {
     this.#options.onEvent({ type: 'DELETED', object })
   }
 
-  #trim(object: MeshObject): MeshObject {
-    return this.#options.trim?.(object) ?? object
+  #trim(object: MeshObject): MeshObject | undefined {
+    return this.#options.trim === undefined ? object : this.#options.trim(object)
   }
 
   #setConnected(isConnected: boolean): void {

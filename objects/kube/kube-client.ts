@@ -57,7 +57,6 @@ export class KubeClient implements ObjectApi {
     this.#discovery = new Discovery(this.#http, clock)
   }
 
-  /** Reads the credentials once, so that a fault of the kubeconfig is said at start. @throws MeshError KUBECONFIG_INVALID */
   async ready(): Promise<void> {
     await this.#connection.credentials(false)
   }

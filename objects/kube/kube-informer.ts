@@ -75,7 +75,7 @@ class KubeInformer implements Informer {
       labelSelector: labelSelectors?.[kind],
       keep: (item) => {
         const object = trim(item)
-        return object === undefined ? undefined : (this.#options.trim?.(object) ?? object)
+        return object === undefined || this.#options.trim === undefined ? object : this.#options.trim(object)
       },
       onEvent: (event) => {
         if (this.#isSynced) this.#options.onEvent(event)
@@ -117,7 +117,7 @@ class KubeInformer implements Informer {
   }
 
   #connection(): void {
-    const isConnected = [...this.#reflectors.values()].every(({ isCurrent }) => isCurrent)
+    const isConnected = [...this.#reflectors.values()].every(({ isFollowing }) => isFollowing)
     if (isConnected === this.#isConnected) return
     this.#isConnected = isConnected
     this.#options.onState?.(isConnected)

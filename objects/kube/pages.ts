@@ -22,8 +22,8 @@ export interface WholeList {
   readonly resourceVersion: string
 }
 
-/** Objects per page. */
-export const PAGE_LIMIT = 500
+/** Objects per page: half of client-go's, which leaves 30 MB less of garbage behind 50,000 pods (bench/informer.ts). */
+export const PAGE_LIMIT = 250
 const MAX_RESTARTS = 2
 
 /**

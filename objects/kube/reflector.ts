@@ -29,7 +29,7 @@ export interface ReflectorOptions {
   onEvent(event: ObjectEvent): void
   /** The first list is there, or it is known that the kind is not served. Called once. */
   onSettled(): void
-  /** Whether the copy follows the cluster; called at changes, and with each failure. */
+  /** Whether the copy follows the cluster, or there is nothing to follow; called at changes, and with each failure. */
   onState(isFollowing: boolean, failure?: unknown): void
   /** The kind was taken up (true) or dropped (false). */
   onServed(isServed: boolean): void
@@ -52,7 +52,7 @@ export class Reflector {
   readonly table: ObjectTable
   readonly #options: ReflectorOptions
   #isSettled = false
-  #isFollowing: boolean | undefined
+  #isFollowing = false
   #isServed: boolean | undefined
   #behindSinceMs: number | undefined
   #hasSeenEmpty = false
@@ -67,9 +67,9 @@ export class Reflector {
     return this.#isSettled
   }
 
-  /** Following, or known not to be served. */
-  get isCurrent(): boolean {
-    return this.#isFollowing === true || this.#isServed === false
+  /** The copy follows the cluster, or it is known that there is nothing to follow. */
+  get isFollowing(): boolean {
+    return this.#isFollowing
   }
 
   /** Runs until the signal aborts; never rejects. */
@@ -117,7 +117,7 @@ export class Reflector {
   #drop(): void {
     if (this.#isServed !== false) this.#options.onServed(false)
     this.#isServed = false
-    this.#isFollowing = undefined
+    this.#setFollowing(true)
     this.table.clear()
     this.#settle()
   }
@@ -125,7 +125,7 @@ export class Reflector {
   async #list(resource: Resource): Promise<void> {
     const { http, fieldSelector, labelSelector, signal, keep } = this.#options
     const list = await listAll(http, { resource, fieldSelector, labelSelector, signal, keep }).catch((error: unknown) => {
-      throw codeOf(error) === 'NOT_FOUND' ? objectFailure('NOT_READY', { what: `${rightNameOf(resource)} cannot be listed yet` }) : error
+      throw codeOf(error) === 'NOT_FOUND' ? notServed(resource) : error
     })
     this.#doubt(list)
     this.table.replace(list.items, list.resourceVersion)
@@ -163,8 +163,9 @@ export class Reflector {
     }
     const request = { ...asked, method: 'GET', path: pathOf(resource, { query }), idleMs: WATCH_IDLE_MS, signal } as const
     const body = await http.open(request).catch((error: unknown) => {
-      this.#isListDue ||= codeOf(error) === 'NOT_FOUND' // the CRD is gone, or serves another version now
-      throw error
+      if (codeOf(error) !== 'NOT_FOUND') throw error
+      this.#isListDue = true
+      throw notServed(resource)
     })
     this.#setFollowing(true)
     for await (const line of jsonLines(body)) {
@@ -206,4 +207,9 @@ export class Reflector {
     this.#isFollowing = isFollowing
     if (isChanged || failure !== undefined) this.#options.onState(isFollowing, failure)
   }
+}
+
+/** The CRD has gone or serves another version, or the API server has not read it yet: looked at again. */
+function notServed(resource: Resource): Error {
+  return objectFailure('NOT_READY', { what: `${rightNameOf(resource)} ${resource.groupVersion} is not served at the moment` })
 }

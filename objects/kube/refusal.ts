@@ -57,7 +57,7 @@ export function failureOfStatus(asked: Asked, status: number, body: unknown): Me
   const { reason, message, code } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>
   const number = status === 0 && typeof code === 'number' ? code : status
   const found = (typeof reason === 'string' ? BY_REASON[reason] : undefined) ?? BY_STATUS[number] ?? 'API_FAILED'
-  const what = typeof message === 'string' && message !== '' ? message.slice(0, MAX_TEXT) : undefined
+  const what = typeof message === 'string' && message !== '' ? message.slice(0, MAX_TEXT).trim() : undefined
   if (found !== 'FORBIDDEN') return objectFailure(found, { what, status: what === undefined ? number : undefined })
   const { verb, resource, namespace = '(all)' } = asked
   // A missing right needs no more words; a quota or an admission plugin that refuses does.

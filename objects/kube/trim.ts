@@ -14,6 +14,19 @@ const MANIFEST_ANNOTATION = 'weft.dev/manifest'
 
 /** By plural; other kinds are held whole. */
 const TRIMS: Readonly<Record<string, Trim>> = {
+  ...Object.fromEntries(
+    [
+      'gatewayclasses',
+      'gateways',
+      'httproutes',
+      'grpcroutes',
+      'virtualservices',
+      'destinationrules',
+      'ratelimitpolicies',
+      'authorizationpolicies',
+      'peerauthentications',
+    ].map((plural) => [plural, ({ spec, status }: Fields) => ({ spec, status: statusOf(status) })]),
+  ),
   pods: podOf,
   nodes: ({ spec, status }) => ({ spec: pick(spec, ['podCIDR', 'podCIDRs', 'taints']), status: pick(status, ['addresses']) }),
   namespaces: ({ status }) => ({ status: pick(status, ['phase']) }),
@@ -130,6 +143,16 @@ function sliceOf({ addressType, endpoints, ports }: Fields, shared: SharedValues
 
 function targetOf({ kind, namespace, name, uid }: Fields, shared: SharedValues): Fields {
   return defined({ kind: text(kind, shared), namespace: text(namespace, shared), name, uid })
+}
+
+/** A CRD without a schema lets anything into a status; lists in it are lists of records for everybody who reads them. */
+function statusOf(status: unknown): unknown {
+  if (!isRecord(status)) return undefined
+  const cleaned: Record<string, unknown> = { ...status }
+  if (status.conditions !== undefined) cleaned.conditions = listOf(status.conditions)
+  for (const key of ['listeners', 'parents', 'ancestors'])
+    if (status[key] !== undefined) cleaned[key] = listOf(status[key]).map((one) => statusOf(one))
+  return cleaned
 }
 
 function ownOnly({ metadata, spec }: Fields): Fields {

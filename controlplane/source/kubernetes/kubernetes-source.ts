@@ -5,6 +5,7 @@ import type { Log } from '../../../kit/log.ts'
 import type { MeshObject, ObjectEvent, TokenReviewStatus } from '../../../model/object.ts'
 import type { Informer, ObjectApi } from '../../../objects/api.ts'
 import { type ConfigSource, SOURCE_KINDS, type SourceKind } from '../source.ts'
+import { Admission } from './admission.ts'
 
 /** Of all config maps of a cluster the mesh reads its own. */
 const FIELD_SELECTORS = { configmaps: 'metadata.name=istio-ca-root-cert' }
@@ -14,6 +15,7 @@ export class KubernetesSource implements ConfigSource {
   readonly #api: ObjectApi
   readonly #log: Log
   readonly #clock: Clock
+  readonly #admission: Admission
   readonly #listeners: ((event: ObjectEvent) => void)[] = []
   #informer: Informer | undefined
 
@@ -21,21 +23,26 @@ export class KubernetesSource implements ConfigSource {
     this.#api = options.api
     this.#log = options.log
     this.#clock = options.clock
+    this.#admission = new Admission(options)
   }
 
-  start(signal: AbortSignal): Promise<void> {
+  /** @throws MeshError KUBECONFIG_INVALID; an API server that is away is waited for */
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#api.ready()
     this.#informer = this.#api.inform({
       kinds: SOURCE_KINDS,
       fieldSelectors: FIELD_SELECTORS,
       log: this.#log,
       clock: this.#clock,
       signal,
+      trim: (object) => this.#admission.admit(object),
       onSync: (all) => this.#log.info('objects listed', counts(all)),
       onEvent: (event) => {
+        if (event.type === 'DELETED') this.#admission.forget(event.object)
         for (const listener of this.#listeners) listener(event)
       },
     })
-    return this.#informer.synced
+    await this.#informer.synced
   }
 
   objects(kind: SourceKind): Iterable<MeshObject> {
