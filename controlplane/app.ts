@@ -177,7 +177,7 @@ function makeCheck(pods: PodIndex, metrics: ControlplaneMetrics, { settings, sou
 
 function makeStatus(leader: Leader, retry: () => void, { source, api, log, clock }: ControlplaneOptions): StatusWriter {
   const target = api === undefined ? patchTarget(source) : applyTarget(api)
-  return new StatusWriter({ source, target, leader, log: log.scope('status'), clock, retry })
+  return new StatusWriter({ source, target, leader, hasReplicas: api !== undefined, log: log.scope('status'), clock, retry })
 }
 
 type GatewayState = Pick<StatusReport, 'programmed' | 'deployFaults'>

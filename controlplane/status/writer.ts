@@ -54,6 +54,11 @@ export interface StatusWriterOptions {
   readonly leader: Leader
   readonly log: Log
   readonly clock: Clock
+  /**
+   * Waypoints may be connected to other replicas, whose clients nobody here sees: a Gateway is then in force when a pod of it is ready
+   * and none that is connected here refuses.
+   */
+  readonly hasReplicas?: boolean
   /** Called some time after a write has failed for no reason of the object's: report again. */
   retry?(): void
 }
@@ -109,13 +114,15 @@ export class StatusWriter implements Disposable {
   }
 
   #reportGateways({ translation, programmed, deployFaults }: StatusReport, now: string): void {
+    const { hasReplicas = false } = this.#options
     for (const facts of translation.gateways.values()) {
       const { namespace = '', name } = facts.object.metadata
       const key = `${namespace}/${name}`
       const fault = deployFaults.find((each) => each.namespace === namespace && each.name === name)
+      const isReady = translation.readyGateways.has(key)
       const state = {
-        isProgrammed: programmed.programmed.has(key),
-        isReady: translation.readyGateways.has(key),
+        isProgrammed: programmed.programmed.has(key) || (hasReplicas && isReady && !programmed.refusals.has(key)),
+        isReady,
         problem: fault?.message ?? programmed.refusals.get(key),
       }
       this.#put('gateways', facts.object, gatewayStatus(facts.object, facts, state, now))

@@ -9,7 +9,7 @@ import type { MeshObject } from '../../../../model/object.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { FakeLeader } from '../../../support/fake-leader.ts'
 import { FakeSource, NAMES } from '../../../support/fake-source.ts'
-import { object, route, SHOP } from '../../../support/route-world.ts'
+import { object, route, service, SHOP } from '../../../support/route-world.ts'
 import { keptLog } from '../../../support/xds-pair.ts'
 
 interface Waiting {
@@ -217,6 +217,34 @@ describe('controlplane/status/writer', () => {
     }
     assert.equal(total, 402)
   })
+
+  const ELSEWHERE: readonly { readonly name: string; readonly hasReplicas: boolean; readonly refusal?: string; readonly want: string }[] = [
+    { name: 'one replica knows every waypoint', hasReplicas: false, want: 'False Pending' },
+    { name: 'of several replicas another may hold the waypoint', hasReplicas: true, want: 'True Programmed' },
+    { name: 'what a waypoint here refuses counts', hasReplicas: true, refusal: 'no', want: 'False Invalid' },
+  ]
+  for (const { name, hasReplicas, refusal, want } of ELSEWHERE) {
+    it(`a Gateway with a ready pod and no client here: ${name}`, async () => {
+      const source = new FakeSource()
+      source.apply(...SHOP, service('shop', 'waypoint'))
+      const writer = new StatusWriter({
+        source,
+        target: patchTarget(source),
+        leader: new FakeLeader(),
+        hasReplicas,
+        log: keptLog().log,
+        clock: new FakeClock(),
+      })
+      const translation = { ...new Translator(NAMES).translate(worldOf(source, new Set())), readyGateways: new Set(['shop/waypoint']) }
+      const refusals = new Map(refusal === undefined ? [] : [['shop/waypoint', refusal]])
+      writer.report({ translation, faults: [], programmed: { programmed: new Set(), refusals }, deployFaults: [] })
+      await new Promise((resolve) => setImmediate(resolve))
+      const said = source.patches
+        .find(({ name: object }) => object === 'waypoint')
+        ?.status.conditions.find(({ type }) => type === 'Programmed')
+      assert.equal(`${said?.status} ${said?.reason}`, want)
+    })
+  }
 
   it('logs a fault once, as long as it is there', () => {
     const scene = new Scene(...SHOP, route('HTTPRoute', { rules: 'x' }))
