@@ -49,7 +49,7 @@ export function registerInstall(program: Command): void {
       .option('--image <IMAGE>', 'image of all components; the same as --set image.name=IMAGE')
       .option('--no-wait', 'do not wait until everything is ready')
   withValues(command('install', 'install the mesh into a Kubernetes cluster'))
-    .option('--beside-istio', 'although Istio is installed: on the nodes that nodeSelector chooses, see docs/kubernetes.md')
+    .option('--beside-istio', 'although Istio is installed: on the nodes that nodeSelector chooses, see docs/migrate.md')
     .action(install)
   withValues(command('upgrade', 'bring the mesh of a cluster to this version, or change its values; the others stay as they are')).action(
     upgrade,

@@ -27,7 +27,7 @@ export const INSTALL_ERRORS = {
     source: 'downstream',
     retry: 'no',
     message: 'another mesh is installed in the cluster',
-    hint: 'remove it first, or move over node by node: docs/kubernetes.md says how; nothing was changed',
+    hint: 'remove it first, or move over node by node: docs/migrate.md says how; nothing was changed',
   },
   CLUSTER_UNFIT: { source: 'downstream', retry: 'no', message: 'the cluster lacks something that the mesh needs' },
   ALREADY_INSTALLED: { source: 'downstream', retry: 'no', message: 'weft is installed already', hint: 'to change it: weft upgrade' },
