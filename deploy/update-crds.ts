@@ -1,6 +1,7 @@
 // Writes the chart's CustomResourceDefinitions: `node deploy/update-crds.ts GATEWAY_API_DIR ISTIO_API_DIR`, the folders of the Go
 // modules sigs.k8s.io/gateway-api and istio.io/api (`go mod download -json MODULE@VERSION` names them). Theirs go to crds/, which
-// Helm makes where they are missing and never touches again: other programs use them too. Ours is a template: upgraded with the chart.
+// Helm makes where they are missing and never touches again: other programs use them too. Gateway API's are the experimental channel, which
+// alone has retries. Ours is a template: upgraded with the chart.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { parseAllDocuments, stringify } from 'yaml'
@@ -19,7 +20,7 @@ for (const name of BUNDLED_CRDS) {
   const [plural = '', ...rest] = name.split('.')
   const group = rest.join('.')
   const isGateway = group === 'gateway.networking.k8s.io'
-  const from = isGateway ? documents(join(gatewayApi, 'config', 'crd', 'standard', `${group}_${plural}.yaml`)) : istio
+  const from = isGateway ? documents(join(gatewayApi, 'config', 'crd', 'experimental', `${group}_${plural}.yaml`)) : istio
   const crd = from.find((one) => one.metadata.name === name)
   if (crd === undefined) throw new Error(`${name} is not there`)
   const origin = `${isGateway ? 'sigs.k8s.io' : 'istio.io'}/${basename(isGateway ? gatewayApi : istioApi)}, Apache-2.0; written by deploy/update-crds.ts`

@@ -21,7 +21,9 @@ export function valueRows(yaml: string): ValueRow[] {
 
 /** The table as Markdown. */
 export function valuesTable(rows: readonly ValueRow[]): string {
-  const lines = rows.map(({ name, standard, help }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${help.replaceAll('|', '\\|')} |`)
+  const lines = rows.map(
+    ({ name, standard, help }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${help.replaceAll('|', '\\|')} |`,
+  )
   return ['| value | default | what it does |', '|---|---|---|', ...lines].join('\n')
 }
 
@@ -45,5 +47,9 @@ function shortOf(value: unknown): string {
 function commentOf(node: Node | null): string {
   const text = node?.commentBefore ?? ''
   const last = text.split(/\n\s*\n/).at(-1) ?? ''
-  return last.split('\n').map((line) => line.trim()).join(' ').trim()
+  return last
+    .split('\n')
+    .map((line) => line.trim())
+    .join(' ')
+    .trim()
 }
