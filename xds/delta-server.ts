@@ -9,9 +9,9 @@ import { decodeMessage } from '../proto/wire.ts'
 import { DELTA_ADS } from './ads.ts'
 import { Demand } from './demand.ts'
 import { DeltaStream, type ClientInfo } from './delta-stream.ts'
-import { encodeBody, type PushBody, withNonce } from './encode-push.ts'
-import { PUSH_BUDGET_BYTES, PushBudget } from './push-budget.ts'
-import type { ChangeBatch, PushSource } from './push-source.ts'
+import { type EncodedPush, encodePush } from './encode-push.ts'
+import { PushLine } from './push-line.ts'
+import type { PushSource } from './push-source.ts'
 import type { PendingPush } from './subscription.ts'
 
 /** What a server lets one client do. */
@@ -30,8 +30,8 @@ export interface ServerLimits {
   readonly ackTimeoutMs: number
   /** Token checks under way at once; further callers wait. */
   readonly authentications: number
-  /** Bytes of large responses that are being written at once; further ones wait. */
-  readonly pushBytes: number
+  /** Large responses that are being written at once; further ones wait in line. */
+  readonly largePushes: number
 }
 
 /** Limits for a mesh of some thousand nodes. */
@@ -43,7 +43,7 @@ export const SERVER_LIMITS: ServerLimits = {
   messageBytes: 16 * 1024 * 1024, // initial_resource_versions of about 150,000 resources
   ackTimeoutMs: 30_000,
   authentications: 256,
-  pushBytes: PUSH_BUDGET_BYTES,
+  largePushes: 64,
 }
 
 /** Who opened a stream. `key` counts against streamsPerCaller. */
@@ -80,14 +80,12 @@ export class DeltaServer {
   readonly #options: DeltaServerOptions
   readonly #limits: ServerLimits
   readonly #demand: Demand
-  readonly #budget: PushBudget
+  readonly #line: PushLine
   readonly #streams = new Set<DeltaStream>()
   readonly #gatewayStreams = new Set<DeltaStream>() // of callers that serve a gateway; subset of #streams
   readonly #perCaller = new Map<string, number>()
   readonly #subscription: Disposable
   readonly #waiters = new Set<() => void>()
-  readonly #bodies = new WeakMap<ChangeBatch, PushBody>()
-  readonly #snapshots = new Map<string, PushBody>() // all of a kind, while it does not change
   readonly #queue: (() => void)[] = [] // callers that wait for their token's check
   #authenticating = 0 // checks under way
   #admitting = 0 // callers that are being checked or wait for it
@@ -98,9 +96,8 @@ export class DeltaServer {
     this.#options = options
     this.#limits = { ...SERVER_LIMITS, ...options.limits }
     this.#demand = new Demand(options.source)
-    this.#budget = new PushBudget(options.clock, this.#limits.pushBytes)
+    this.#line = new PushLine(options.clock, this.#limits.largePushes)
     this.#subscription = options.source.onChange((batches) => {
-      for (const { typeUrl } of batches) this.#snapshots.delete(typeUrl)
       for (const batch of batches) this.#demand.offer(batch)
       for (const stream of this.#streams) stream.offer(batches)
       this.#notify()
@@ -217,14 +214,14 @@ export class DeltaServer {
       peer,
       source,
       demand: this.#demand,
-      budget: this.#budget,
+      line: this.#line,
       clock,
       limits: this.#limits,
       log,
       encode: (typeUrl, pending, nonce) => {
-        const body = this.#body(typeUrl, pending)
-        onPush?.(typeUrl, body.upserts, body.removes, body.bytes.length)
-        return withNonce(body, nonce)
+        const push = this.#encode(typeUrl, pending, nonce)
+        onPush?.(typeUrl, push.upserts, push.removes, push.bytes)
+        return push
       },
       onAnswer: (typeUrl, refusal) => {
         if (refusal !== undefined) onRefusal?.(stream.info(), typeUrl, refusal)
@@ -252,20 +249,9 @@ export class DeltaServer {
     return decodeMessage(DeltaDiscoveryRequestSchema, bytes, this.#limits.messageBytes)
   }
 
-  #body(typeUrl: string, pending: PendingPush): PushBody {
-    const { shared } = pending
+  #encode(typeUrl: string, pending: PendingPush, nonce: string): EncodedPush {
     const { source } = this.#options
-    const { revision } = source
-    const encode = (): PushBody => encodeBody(typeUrl, revision, source.snapshot(typeUrl), pending)
-    if (shared === undefined) return encode()
-    if (shared === 'snapshot') {
-      const body = this.#snapshots.get(typeUrl) ?? encode()
-      this.#snapshots.set(typeUrl, body)
-      return body
-    }
-    const body = this.#bodies.get(shared) ?? encode()
-    this.#bodies.set(shared, body)
-    return body
+    return encodePush({ typeUrl, revision: source.revision, nonce }, source.snapshot(typeUrl), pending)
   }
 
   #tellGateways(): void {

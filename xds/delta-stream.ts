@@ -6,7 +6,9 @@ import type { Log } from '../kit/log.ts'
 import type { DeltaDiscoveryRequest } from '../proto/discovery_pb.ts'
 import type { ServerLimits, XdsCaller } from './delta-server.ts'
 import type { Demand } from './demand.ts'
-import type { PushBudget } from './push-budget.ts'
+import type { EncodedPush } from './encode-push.ts'
+import { MessageWriter } from './message-writer.ts'
+import type { PushLine } from './push-line.ts'
 import type { ChangeBatch, PushSource } from './push-source.ts'
 import { asksForAll, type PendingPush, Subscription } from './subscription.ts'
 
@@ -35,11 +37,11 @@ interface StreamOptions {
   readonly peer: string
   readonly source: PushSource
   readonly demand: Demand
-  readonly budget: PushBudget
+  readonly line: PushLine
   readonly clock: Clock
   readonly limits: ServerLimits
   readonly log: Log
-  encode(typeUrl: string, pending: PendingPush, nonce: string): Buffer
+  encode(typeUrl: string, pending: PendingPush, nonce: string): EncodedPush
   /** After each answer of the client; `refusal` = the client's words. */
   onAnswer(typeUrl: string, refusal: string | undefined): void
   onEnd(): void
@@ -49,7 +51,9 @@ const WINDOW_MS = 10_000
 const KEY_LIMIT_CHARS = 2048
 const TEXT_LIMIT_CHARS = 2048
 const SHOWN_CHARS = 128
-/** Pushes of at most so many resources are small: they never wait for room. */
+/** A client that takes a response slower than this (128 kB/s) counts as gone. */
+const SLOWEST_BYTES_PER_MS = 128
+/** Pushes of at most so many resources are small: they never wait in line. */
 const SMALL_PUSH = 64
 
 /** A client. Ends itself when limits are passed; `onEnd` is called once. */
@@ -57,7 +61,8 @@ export class DeltaStream {
   readonly #options: StreamOptions
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #timers = new Map<string, Timer>()
-  readonly #underWay = new Set<() => void>() // releases the room of pushes that are not written yet
+  readonly #writer: MessageWriter
+  readonly #underWay = new Set<() => void>() // leave the line for pushes that are not written yet
   readonly #resume = (): void => this.#flush()
   #node = ''
   #nonce = 0
@@ -68,6 +73,7 @@ export class DeltaStream {
   constructor(options: StreamOptions) {
     this.#options = options
     const { call } = options
+    this.#writer = new MessageWriter(call)
     call.on('cancelled', () => this.#finish())
     call.on('error', () => this.#finish())
     call.on('end', () => {
@@ -169,15 +175,15 @@ export class DeltaStream {
   /** Sends what is due, kind by kind; a later kind waits while an earlier one has unsent changes. */
   #flush(): void {
     if (this.#isEnded) return
-    const { source, budget } = this.#options
+    const { source, line } = this.#options
     for (const typeUrl of source.typeUrls) {
       const subscription = this.#subscriptions.get(typeUrl)
       if (subscription === undefined) continue
-      if (subscription.pendingCount > SMALL_PUSH && subscription.inFlight === undefined && !budget.hasRoom) {
-        budget.wait(this.#resume)
+      const isLarge = subscription.pendingCount > SMALL_PUSH
+      if (isLarge && subscription.inFlight === undefined && !line.hasRoom) {
+        line.wait(this.#resume)
         return
       }
-      const isLarge = subscription.pendingCount > SMALL_PUSH
       const pending = subscription.take()
       if (pending !== undefined) this.#send(subscription, pending, isLarge)
       if (subscription.hasPending) return
@@ -185,28 +191,26 @@ export class DeltaStream {
   }
 
   #send(subscription: Subscription, pending: PendingPush, isLarge: boolean): void {
-    const { source, call, encode, budget, id } = this.#options
+    const { source, encode, line, id, limits } = this.#options
     const { typeUrl } = subscription
     const nonce = `${id}-${++this.#nonce}`
     subscription.inFlight = { nonce, revision: source.revision }
-    this.#watchAnswer(typeUrl)
-    const bytes = encode(typeUrl, pending, nonce)
-    if (!isLarge) {
-      call.write(bytes)
-      return
-    }
-    const release = budget.take(bytes.length)
-    this.#underWay.add(release)
-    call.write(bytes, () => {
-      this.#underWay.delete(release)
-      release()
+    const push = encode(typeUrl, pending, nonce)
+    this.#watchAnswer(typeUrl, limits.ackTimeoutMs + push.bytes / SLOWEST_BYTES_PER_MS)
+    const leave = isLarge ? line.enter() : () => undefined
+    if (isLarge) this.#underWay.add(leave)
+    this.#writer.write(push.pieces(), () => {
+      this.#underWay.delete(leave)
+      leave()
+      // Nobody can answer earlier than now.
+      if (subscription.inFlight?.nonce === nonce && !this.#isEnded) this.#watchAnswer(typeUrl, limits.ackTimeoutMs)
     })
   }
 
-  #watchAnswer(typeUrl: string): void {
-    const { clock, limits } = this.#options
+  #watchAnswer(typeUrl: string, timeoutMs: number): void {
+    const { clock } = this.#options
     this.#timers.get(typeUrl)?.[Symbol.dispose]()
-    const timer = clock.after(limits.ackTimeoutMs, () => this.end(status.DEADLINE_EXCEEDED, 'a push was not answered in time'))
+    const timer = clock.after(timeoutMs, () => this.end(status.DEADLINE_EXCEEDED, 'a push was not answered in time'))
     timer.unref()
     this.#timers.set(typeUrl, timer)
   }
@@ -231,8 +235,8 @@ export class DeltaStream {
     this.#isEnded = true
     for (const timer of this.#timers.values()) timer[Symbol.dispose]()
     for (const subscription of this.#subscriptions.values()) subscription[Symbol.dispose]()
-    this.#options.budget.forget(this.#resume)
-    for (const release of this.#underWay) release()
+    this.#options.line.forget(this.#resume)
+    for (const leave of this.#underWay) leave()
     this.#options.onEnd()
   }
 }

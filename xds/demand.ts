@@ -25,9 +25,16 @@ export function isReached(source: PushSource, follower: Follower, name: string):
   const resources = source.snapshot(follower.typeUrl)
   const resource = resources.get(name)
   if (resource === undefined) return false
-  if (follower.hasDemanded(name)) return true
-  const isDemanded = (key: string): boolean => follower.hasDemanded(key)
-  return keysOf(resource).some((key) => isDemanded(key) || keysOf(resources.get(key)).some(isDemanded))
+  if (follower.hasDemanded(name) || hasDemandedAny(follower, resource)) return true
+  const isBrought = (key: string): boolean => {
+    const holder = resources.get(key)
+    return holder !== undefined && hasDemandedAny(follower, holder)
+  }
+  return resource.groups.some(isBrought) || resource.aliases.some(isBrought)
+}
+
+function hasDemandedAny(follower: Follower, { aliases, groups }: ServedResource): boolean {
+  return aliases.some((key) => follower.hasDemanded(key)) || groups.some((key) => follower.hasDemanded(key))
 }
 
 /** Followers by kind and key. */

@@ -1,42 +1,67 @@
-// Builds the bytes of delta responses from resources that are encoded already. Only the nonce, at the end, differs per client.
+// Delta responses as gRPC messages, in pieces: resources are encoded already and are copied out of the store only as the client
+// takes them, so that a response of many megabytes to many clients costs a piece for each.
 import { DeltaDiscoveryResponseSchema } from '../proto/discovery_pb.ts'
 import { encodeMessage } from '../proto/wire.ts'
 import type { HeldResource } from './held-resource.ts'
 
-/** A response without its nonce, and how many resources it carries. */
-export interface PushBody {
-  readonly bytes: Buffer
+/** Size of a piece; large enough for few system calls, far below what makes malloc keep memory. */
+const PIECE_BYTES = 32 * 1024
+const PREFIX_BYTES = 5 // gRPC: not compressed, length
+
+/** A response that can be written. */
+export interface EncodedPush {
+  /** Without gRPC's prefix. */
+  readonly bytes: number
   readonly upserts: number
   readonly removes: number
+  /** The message with its prefix; to be read once. */
+  pieces(): Generator<Buffer, undefined>
 }
 
 /** @param what.names what to send: those missing in `resources`, and those in `forgotten`, are sent as removed */
-export function encodeBody(
-  typeUrl: string,
-  revision: number,
+export function encodePush(
+  what: { readonly typeUrl: string; readonly revision: number; readonly nonce: string },
   resources: ReadonlyMap<string, HeldResource>,
-  what: { readonly names: Iterable<string>; readonly forgotten: ReadonlySet<string> },
-): PushBody {
+  { names, forgotten }: { readonly names: Iterable<string>; readonly forgotten: ReadonlySet<string> },
+): EncodedPush {
   const upserts: HeldResource[] = []
   const removedResources: string[] = []
   let size = 0
-  for (const name of what.names) {
-    const resource = what.forgotten.has(name) ? undefined : resources.get(name)
+  for (const name of names) {
+    const resource = forgotten.has(name) ? undefined : resources.get(name)
     if (resource === undefined) removedResources.push(name)
     else {
       upserts.push(resource)
       size += resource.entryBytes
     }
   }
-  const rest = encodeMessage(DeltaDiscoveryResponseSchema, { systemVersionInfo: String(revision), typeUrl, removedResources })
-  const bytes = Buffer.allocUnsafeSlow(size + rest.length)
-  let at = 0
-  for (const resource of upserts) at = resource.writeEntry(bytes, at)
-  rest.copy(bytes, at)
-  return { bytes, upserts: upserts.length, removes: removedResources.length }
+  const { typeUrl, revision, nonce } = what
+  // Protobuf fields may come in any order: the resources are written first.
+  const rest = encodeMessage(DeltaDiscoveryResponseSchema, { systemVersionInfo: String(revision), typeUrl, removedResources, nonce })
+  const bytes = size + rest.length
+  return { bytes, upserts: upserts.length, removes: removedResources.length, pieces: () => piecesOf(bytes, upserts, rest) }
 }
 
-/** The whole response. Protobuf fields may come in any order and in pieces: the nonce is appended. */
-export function withNonce(body: PushBody, nonce: string): Buffer {
-  return Buffer.concat([body.bytes, encodeMessage(DeltaDiscoveryResponseSchema, { nonce })])
+function* piecesOf(bytes: number, resources: readonly HeldResource[], rest: Buffer): Generator<Buffer, undefined> {
+  let left = bytes + PREFIX_BYTES
+  let piece = Buffer.allocUnsafeSlow(Math.min(left, PIECE_BYTES))
+  piece.writeUInt8(0, 0)
+  piece.writeUInt32BE(bytes, 1)
+  let at = PREFIX_BYTES
+  for (const resource of resources) {
+    if (at + resource.entryBytes > piece.length) {
+      yield piece.subarray(0, at)
+      left -= at
+      piece = Buffer.allocUnsafeSlow(Math.min(left, Math.max(PIECE_BYTES, resource.entryBytes)))
+      at = 0
+    }
+    at = resource.writeEntry(piece, at)
+  }
+  if (at + rest.length <= piece.length) {
+    rest.copy(piece, at)
+    yield piece.subarray(0, at + rest.length)
+    return
+  }
+  yield piece.subarray(0, at)
+  yield rest
 }

@@ -11,12 +11,11 @@ export interface Wish {
   readonly versions: Readonly<Record<string, string>>
 }
 
-/** What is to be sent next; `shared` = the same for every client in this position, so its bytes may be kept. */
+/** What is to be sent next. */
 export interface PendingPush {
   readonly names: Iterable<string>
   /** Of the names, those that are sent as removed even when they exist: the client does not ask for them, or no longer. */
   readonly forgotten: ReadonlySet<string>
-  readonly shared: 'snapshot' | ChangeBatch | undefined
 }
 
 /**
@@ -104,14 +103,14 @@ export class Subscription implements Follower, Disposable {
   /** Takes what is to be sent now; undefined when there is nothing or a response is under way. */
   take(): PendingPush | undefined {
     if (this.inFlight !== undefined || !this.hasPending) return undefined
-    const batch = this.#batch
     const names = this.#pendingNames()
     // Decided now, not when the change came: a name that was gone may be back in a group that is none of this client's.
-    const forgotten = new Set(this.isWildcard ? [] : [...names].filter((name) => !isReached(this.#source, this, name)))
+    const forgotten = new Set<string>()
+    if (!this.isWildcard) for (const name of names) if (!isReached(this.#source, this, name)) forgotten.add(name)
     this.#dirty = undefined
     this.#batch = undefined
     this.#mustAnswer = false
-    return { names, forgotten, shared: batch }
+    return { names, forgotten }
   }
 
   /** Whether the client has accepted everything up to `revision` that concerns this kind. */
