@@ -34,6 +34,8 @@ import { CGROUPS, Ztunnels } from './ztunnels.ts'
 const LEAVE_MS = 5_000
 const LEAVE_POLL_MS = 50
 
+const SYNC_WAIT_MS = 3_000
+
 /** Before anything is changed. @throws MeshError BESIDE_ISTIO, BESIDE_SOCKET_LB */
 function prepareNode(settings: AgentSettings): void {
   seeCgroupsOfHost()
@@ -199,12 +201,14 @@ export class AgentApp {
     this.#agent.restore()
     this.#objects = this.#follow(this.#readiness.await('objects'))
     if (this.#settings.source === 'kubernetes') this.#cluster = this.#makeCluster(this.#objects)
+    this.#doors.push(...(await this.#openDoors(this.#objects)))
+    // ztunnel is known by its pod; without an API by what the last agent remembered
+    if (this.#cluster !== undefined) await Promise.race([this.#objects.synced, pause(this.#clock, SYNC_WAIT_MS, this.#stop.signal)])
     this.#zds = ZdsServer.listen({
       path: this.#settings.zdsPath,
       log: this.#log.scope('zds'),
       onConnection: (connection) => this.#ztunnels.accept(connection),
     })
-    this.#doors.push(...(await this.#openDoors(this.#objects)))
     this.#reconcile()
     this.#cluster?.start()
   }

@@ -55,6 +55,11 @@ export class AgentObjects {
     })
   }
 
+  /** Resolves when everything is known, or the signal aborts; never rejects. */
+  get synced(): Promise<void> {
+    return this.#informer.synced
+  }
+
   isSynced(): boolean {
     return this.#isSynced
   }

@@ -31,8 +31,9 @@ export interface KeeperOptions extends InstallPlaces {
 
 /** Several events of one rewrite are one. */
 const SETTLE_MS = 10
-/** What no event told of. */
+/** What no event told of; sooner where there are no events (too many watchers on the machine). */
 const POLL_MS = 5_000
+const UNWATCHED_POLL_MS = 250
 /** Between two repairs when somebody works against us: doubles up to this. */
 const MAX_DELAY_MS = 200
 
@@ -97,7 +98,7 @@ export class PluginKeeper implements Disposable {
     this.#delayMs = wasRepaired ? Math.min(this.#delayMs * 2, MAX_DELAY_MS) : SETTLE_MS
     if (this.#isDisposed) return
     this.#timer?.[Symbol.dispose]()
-    this.#timer = clock.after(POLL_MS, () => this.#round())
+    this.#timer = clock.after(this.#watchers.length === 2 ? POLL_MS : UNWATCHED_POLL_MS, () => this.#round())
   }
 
   /** @returns whether anything had to be written */

@@ -138,16 +138,17 @@ static long now_ms(void) {
 	return now.seconds * 1000 + now.nanoseconds / 1000000;
 }
 
-// Waits until the descriptor is ready or the time has come; fd < 0 only waits. Returns 0 when the time has come.
+// Waits until the descriptor is ready or the time has come; fd < 0 only waits. Returns 0 when the time has come. Looks once
+// in any case: a machine that stood still for a while has made both sides late.
 static int wait_for(int fd, short events, long deadline_ms) {
 	for (;;) {
 		long left_ms = deadline_ms - now_ms();
-		if (left_ms <= 0) return 0;
+		if (left_ms < 0) left_ms = 0;
 		struct timespec limit = {left_ms / 1000, left_ms % 1000 * 1000000};
 		struct poll_fd waited = {fd, events, 0};
 		long ready = call(SYS_ppoll, &waited, fd < 0 ? 0 : 1, &limit);
 		if (ready > 0) return 1;
-		if (ready < 0 && ready != -EINTR) return 0;
+		if (left_ms == 0 || (ready < 0 && ready != -EINTR)) return 0;
 	}
 }
 

@@ -1,5 +1,5 @@
 // Which of ztunnel's ports somebody listens on inside a pod, from the kernel's tables of sockets. Without BPF nothing says whose
-// listener it is: ztunnel's ack came before, and docs/capture.md names the difference.
+// listener it is: ztunnel's ack came before, and docs/redirect.md names the difference.
 import { readFileSync } from 'node:fs'
 import { inNetns } from '../../linux/netns.ts'
 

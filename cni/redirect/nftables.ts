@@ -1,6 +1,6 @@
 // Redirect mode `nftables`: rules in the pod's own namespace lead its connections to ztunnel's listeners there, a table in the
 // node's recognises probes. Nothing is kept here: every question is answered from the kernel, so that a restarted agent
-// knows as much. What this mode cannot do stands in docs/capture.md.
+// knows as much. What this mode cannot do stands in docs/redirect.md.
 import type { CapturedPod, PodDrops, PodState } from '../../bpf/datapath.ts'
 import { keepSourceRouting, removeSourceRouting } from '../../linux/source-routing.ts'
 import { listeningPorts } from './listeners.ts'

@@ -57,7 +57,7 @@ function inboundRules(): string[] {
   ]
 }
 
-/** The pod calling itself goes over `lo` and is left alone, as is 127.0.0.0/8. */
+/** The pod calling itself goes over `lo` and is left alone, as is 127.0.0.0/8; so are link-local addresses, as with bpf/. */
 function outboundRules({ ips, capturesDns }: RuleOptions): string[] {
   const dns = ips.map((ip) =>
     isIpv6(ip) ? `meta nfproto ipv6 udp dport 53 dnat ip6 to [${ip}]:15053` : `meta nfproto ipv4 udp dport 53 dnat ip to ${ip}:15053`,
@@ -65,6 +65,8 @@ function outboundRules({ ips, capturesDns }: RuleOptions): string[] {
   return [
     `${PROXY} accept`,
     'oif lo accept',
+    'ip daddr 169.254.0.0/16 accept',
+    'ip6 daddr fe80::/10 accept',
     ...(capturesDns ? [...dns, `tcp dport 53 ${SYN} redirect to :15053`] : []),
     `${SYN} redirect to :15001`,
   ]

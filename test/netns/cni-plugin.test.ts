@@ -1,9 +1,11 @@
 // The CNI plugin, the agent and the kernel together: the committed binary is executed as containerd executes it, behind the
 // result of another plugin.
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { AgentNode, type AgentPod } from '../support/agent-node.ts'
+import { row } from '../support/capture-rows.ts'
 import { type PluginRun, pluginConfig, pluginEnvironment, prevResult, runPlugin } from '../support/cni-plugin.ts'
 import type { LabPeer } from '../support/netns-lab.ts'
 
@@ -19,6 +21,7 @@ describe('CNI plugin and agent', function () {
     runPlugin({ ...pluginEnvironment(command, join(node.directory, 'cni.sock'), pod), ...change }, config)
   const dial = async (from: LabPeer, port = 8080): Promise<string> =>
     (await from.do('call', { ip: server.lab.ip4, port })).split(' |')[0] ?? ''
+  const pins = (): string[] => readdirSync(node.lab.bpffs)
   const isKnown = (pod: AgentPod): boolean => existsSync(join(node.directory, 'cni', `${pod.uid}.json`))
 
   before(async () => {
@@ -68,7 +71,7 @@ describe('CNI plugin and agent', function () {
     assert.equal((await call('ADD', client, undefined, { CNI_ARGS: 'IgnoreUnknown=1', CNI_CONTAINERID: 'x' })).code, 0)
   })
 
-  it('ADD before the address is known: a pod of the mesh does not start and comes again, another one starts', async () => {
+  row('k8s-no-address', async () => {
     const early = await node.pod('shop', 'early')
     const result = { ...prevResult(early), ips: [] }
     const { code, output } = await call('ADD', early, pluginConfig(result))
@@ -97,6 +100,20 @@ describe('CNI plugin and agent', function () {
     await node.until(() => !isKnown(dead), 'forgotten')
     assert.equal(isKnown(client), true, 'not listed, but it lives')
     assert.equal(node.stateFile(client).stage, 'enrolled')
+  })
+
+  row('k8s-host-port', async () => {
+    const outside = await node.lab.peer(node.lab.nodePath, 'agent')
+    await node.pod('plain', 'visitor') // its veth is on the bridge
+    const { ip4 } = server.lab
+    const rules = `table ip hostport {
+      chain in { type nat hook prerouting priority -100; tcp dport 30080 dnat to ${ip4}:8080; }
+      chain out { type nat hook output priority -100; ip daddr 10.77.0.1 tcp dport 30080 dnat to ${ip4}:8080; }
+    }`
+    execFileSync('nsenter', [`--net=${node.lab.nodePath}`, 'nft', '-f', '-'], { input: rules })
+    assert.match(await outside.do('call', { ip: '10.77.0.1', port: 30_080 }), /^ztunnel 15006 /)
+    execFileSync('nsenter', [`--net=${node.lab.nodePath}`, 'nft', 'delete', 'table', 'ip', 'hostport'])
+    await outside.stop()
   })
 
   it('DEL of an older sandbox leaves the pod that runs alone; its own is immediate and may be repeated', async () => {
@@ -128,6 +145,21 @@ describe('CNI plugin and agent', function () {
 
   it('STATUS: ready, and 50 when no agent runs', async () => {
     assert.equal((await call('STATUS', server, pluginConfig(undefined))).code, 0)
+  })
+
+  row('k8s-no-agent-del', async () => {
+    const gone = await node.pod('shop', 'gone')
+    assert.equal((await call('ADD', gone)).code, 0)
+    await node.kill('agent')
+    const { code, tookMs } = await call('DEL', gone)
+    assert.equal(code, 0)
+    assert.ok(tookMs < 1000)
+    node.lab.deleteNamespace(gone.lab)
+    assert.equal(isKnown(gone), true)
+    await node.startAgent()
+    await node.until(() => !isKnown(gone), 'forgotten')
+    await node.until(() => !pins().some((pin) => pin.includes(String(gone.lab.cookie))), 'no pin of it is left')
+    await node.until(async () => (await node.monitor('/readyz'))?.startsWith('HTTP/1.1 200') ?? false, 'ready', 20_000)
   })
 
   it('without the agent: ADD says 11, STATUS 50, DEL succeeds, VERSION answers; an agent that comes back in time is waited for', async () => {

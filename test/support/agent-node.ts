@@ -141,6 +141,11 @@ export class AgentNode implements AsyncDisposable {
     }
   }
 
+  /** Of a process that runs. */
+  pid(process: 'agent' | 'ztunnel'): number {
+    return this.#processes.get(process)?.pid ?? 0
+  }
+
   /** kill -9, and waits for the end. */
   async kill(process: 'agent' | 'ztunnel', signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#processes.get(process)

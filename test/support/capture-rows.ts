@@ -33,11 +33,11 @@ export function row(id: string, run: () => unknown): void {
   })
 }
 
-/** Ids that some test/netns/capture-*.test.ts names in a call of row(). */
+/** Ids that some test/netns/{capture,cni}-*.test.ts or test/kubernetes/cni*.test.ts names in a call of row(). */
 export function testedCases(): string[] {
-  const folder = join(ROOT, 'test/netns')
-  const files = readdirSync(folder).filter((name) => /^capture-.*\.test\.ts$/.test(name))
-  return files.flatMap((name) =>
-    [...readFileSync(join(folder, name), 'utf8').matchAll(/\brow\(\s*'([a-z0-9-]+)'/g)].map((match) => match[1] ?? ''),
+  const files = ['test/netns', 'test/kubernetes'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name)),
   )
+  const named = files.filter((path) => /\/(netns\/(capture|cni)-|kubernetes\/cni)[^/]*\.test\.ts$/.test(path))
+  return named.flatMap((path) => [...readFileSync(path, 'utf8').matchAll(/\brow\(\s*'([a-z0-9-]+)'/g)].map((match) => match[1] ?? ''))
 }
