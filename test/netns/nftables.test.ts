@@ -2,6 +2,11 @@
 // client's address, names are resolved by ztunnel, probes reach STRICT pods and nobody else's plaintext does. IPv4 and IPv6.
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
+import net from 'node:net'
+import { openNetns } from '../../linux/netns.ts'
+import { tcpConnect } from '../../linux/socket.ts'
+import { PROXY_MARK } from '../../linux/source-routing.ts'
+import type { IpAddress } from '../../model/address.ts'
 import { getInNetns } from '../../runtime/node-http.ts'
 import { dialTcp, logLine, nodeNetns } from '../support/mesh-view.ts'
 import { deployedPod, service, type TestMesh, type TestPod, testMesh } from '../support/mesh.ts'
@@ -212,6 +217,22 @@ describe('a mesh that redirects by nftables', function () {
       const rules = nft(nodeNetns(mesh, 2), 'list', 'chain', 'inet', 'weft-node', 'probes')
       return rules.includes('169.254.7.127') && (await isReady('far'))
     })
+  })
+
+  it('what this mode cannot do (docs/redirect.md): whoever may set marks goes past it', async () => {
+    const dial = async (mark: number | undefined): Promise<string> => {
+      using netns = openNetns(pods.client.netnsPath)
+      const to = { ip: pods.visitor.ip as IpAddress, port: 8080 }
+      const socket = new net.Socket({ fd: tcpConnect({ netnsFd: netns.fd, to, ...(mark === undefined ? {} : { mark }) }) })
+      socket.end('GET / HTTP/1.0\r\n\r\n')
+      return (await socket.setEncoding('utf8').toArray()).join('')
+    }
+    const outbound = (): number => accessLines(mesh, 1).filter((line) => line['dst.workload'] === 'visitor').length
+    assert.match(await dial(undefined), /200 OK/)
+    await mesh.until('the proxy has carried it', () => outbound() === 1)
+    assert.match(await dial(PROXY_MARK), /200 OK/)
+    assert.match(await dial(undefined), /200 OK/)
+    await mesh.until('the proxy has carried two of three', () => outbound() === 2)
   })
 
   it('the control: without the rules of the pod, the same requests are plaintext', async () => {
