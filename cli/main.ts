@@ -56,4 +56,8 @@ export async function runWeft(words: readonly string[]): Promise<number> {
   return Number(process.exitCode ?? 0)
 }
 
-if (import.meta.main) process.exit(await runWeft(process.argv.slice(2)))
+if (import.meta.main) {
+  process.stdout.on('error', () => process.exit()) // whoever read it has gone, as `head` does
+  const code = await runWeft(process.argv.slice(2))
+  process.stdout.write('', () => process.exit(code)) // a pipe takes 64 KiB at a time
+}

@@ -1,3 +1,4 @@
+// The definitions in the chart: which, marked, serving what the mesh reads.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +10,11 @@ const CHART = join(import.meta.dirname, '../../../deploy/chart')
 
 interface Crd {
   readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> }
-  readonly spec: { readonly group: string; readonly names: { readonly kind: string; readonly plural: string }; readonly versions: { readonly name: string; readonly served: boolean }[] }
+  readonly spec: {
+    readonly group: string
+    readonly names: { readonly kind: string; readonly plural: string }
+    readonly versions: { readonly name: string; readonly served: boolean }[]
+  }
 }
 const read = (name: string): Crd => parse(readFileSync(join(CHART, 'crds', `${name}.yaml`), 'utf8')) as Crd
 
@@ -43,6 +48,10 @@ describe('definitions in the chart', () => {
   })
 
   it("the mesh's own is what its schema says", () => {
-    assert.equal(readFileSync(join(CHART, 'templates/mesh/rate-limit-policy.yaml'), 'utf8'), crdTemplate(), 'node deploy/update-crds.ts writes it')
+    assert.equal(
+      readFileSync(join(CHART, 'templates/mesh/rate-limit-policy.yaml'), 'utf8'),
+      crdTemplate(),
+      'node deploy/update-crds.ts writes it',
+    )
   })
 })

@@ -1,3 +1,4 @@
+// RateLimitPolicy's definition is one that an API server takes.
 import assert from 'node:assert/strict'
 import { rateLimitPolicyCrd } from '../../../deploy/crd-schema.ts'
 
@@ -24,11 +25,16 @@ describe('definition of RateLimitPolicy', () => {
   })
 
   it('keeps limits and rules of the schema', () => {
-    const spec = (root.properties as Record<string, { properties: Record<string, Json>; required: string[]; 'x-kubernetes-validations': Json[] }>).spec!
+    const spec = (
+      root.properties as Record<string, { properties: Record<string, Json>; required: string[]; 'x-kubernetes-validations': Json[] }>
+    ).spec!
     assert.deepEqual(spec.required, ['targetRefs'])
     assert.deepEqual([spec.properties.targetRefs?.minItems, spec.properties.targetRefs?.maxItems], [1, 16])
-    assert.deepEqual(spec['x-kubernetes-validations'].map(({ message }) => message), ['must have limits, global, or both'])
-    const limit = (spec.properties.limits?.items as { properties: Record<string, Json> }).properties
+    assert.deepEqual(
+      spec['x-kubernetes-validations'].map(({ message }) => message),
+      ['must have limits, global, or both'],
+    )
+    const limit = (spec.properties.limits!.items as { properties: Record<string, Json> }).properties
     assert.deepEqual([limit.requests?.minimum, limit.requests?.type], [1, 'integer'])
     assert.deepEqual(limit.by?.items, { 'x-kubernetes-preserve-unknown-fields': true })
   })

@@ -1,3 +1,4 @@
+// The chart's values: documented, known to the schema, the defaults good.
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -36,7 +37,7 @@ describe('values of the chart', () => {
     assert.deepEqual([...names].sort(), rows.map(({ name }) => name).sort())
   })
 
-  it('every object in the schema is closed, unless its keys are the user\'s', () => {
+  it("every object in the schema is closed, unless its keys are the user's", () => {
     const open = (at: Schema, path: string): string[] => [
       ...(at.properties !== undefined && at.additionalProperties !== false ? [path] : []),
       ...Object.entries(at.properties ?? {}).flatMap(([name, child]) => open(child, `${path}.${name}`)),
@@ -57,7 +58,10 @@ describe('values of the chart', () => {
 
   it('docs/kubernetes.md has the table', () => {
     const page = readFileSync(PAGE, 'utf8')
-    const wanted = page.replace(/(<!-- values:.*-->\n)[^]*(<!-- \/values -->)/, (_, before: string, after: string) => `${before}${valuesTable(rows)}\n${after}`)
+    const wanted = page.replace(
+      /(<!-- values:.*-->\n)[\s\S]*(<!-- \/values -->)/,
+      (_, before: string, after: string) => `${before}${valuesTable(rows)}\n${after}`,
+    )
     if (process.env.UPDATE === '1') writeFileSync(PAGE, wanted)
     else assert.equal(page, wanted, 'UPDATE=1 writes it')
   })
