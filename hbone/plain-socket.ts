@@ -31,7 +31,10 @@ const EMPTY = Buffer.alloc(0)
 let shared: Buffer | undefined
 let flushing: PlainSocket[] = []
 
-/** @returns the socket of an accepted connection. @param accepted a `pauseOnConnect` socket (emptied by this) or a TCP handle */
+/**
+ * @returns the socket of an accepted connection
+ * @param accepted a `pauseOnConnect` socket (emptied by this) or a TCP handle; TCP_NODELAY is its listener's affair
+ */
 export function adoptAccepted(accepted: Socket | object): PlainSocket {
   if (!(accepted instanceof Socket)) return new PlainSocket({ handle: accepted }, false)
   const inside = accepted as unknown as { _handle: object | null; _server: object | null }
@@ -43,7 +46,7 @@ export function adoptAccepted(accepted: Socket | object): PlainSocket {
 }
 
 /**
- * @returns the socket of an fd that linux/socket.ts opened; the fd is owned by it.
+ * @returns the socket of an fd that linux/socket.ts opened (and gave TCP_NODELAY); the fd is owned by it.
  * @param options connecting: a non-blocking connect is under way; see `connected`
  */
 export function adoptFd(fd: number, options: { readonly connecting: boolean }): PlainSocket {
@@ -83,7 +86,6 @@ export class PlainSocket {
     }
     this.#socket = new Socket(options as SocketConstructorOpts) // handle and pauseOnCreate are Node's own, without a type
     if (server !== null) (this.#socket as unknown as { _server: object })._server = server
-    this.#socket.setNoDelay(true)
     this.closed = this.#closed.promise
     this.#socket.on('end', () => this.#reader?.onEnd())
     this.#socket.on('error', (error) => {

@@ -55,6 +55,7 @@ export function tcpListen(options: ListenOptions): number {
  */
 export function tcpConnect(options: ConnectOptions): number {
   return openSocket(options.netnsFd, options.to.ip, SOCK_STREAM, (fd) => {
+    setNoDelay(fd) // what proxies send is complete
     if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark)
     if (options.transparent === true) setTransparent(fd, options.to.ip)
     if (options.from !== undefined) {
@@ -114,6 +115,11 @@ export function setKeepalive(fd: number, options: { readonly idleS: number; read
   setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
 }
 
+/** Small writes go out at once; what a listener accepts inherits it. @throws MeshError SYSCALL_FAILED */
+export function setNoDelay(fd: number): void {
+  setOption(fd, SOL_TCP, TCP_NODELAY, 1)
+}
+
 /** Unacknowledged data kills the connection after `ms` (0 = the system's default). @throws MeshError SYSCALL_FAILED */
 export function setUserTimeout(fd: number, ms: number): void {
   setOption(fd, SOL_TCP, TCP_USER_TIMEOUT, ms)
@@ -137,6 +143,7 @@ const IP_TRANSPARENT = 19
 const IP_BIND_ADDRESS_NO_PORT = 24
 const IPV6_V6ONLY = 26
 const IPV6_TRANSPARENT = 75
+const TCP_NODELAY = 1
 const TCP_KEEPIDLE = 4
 const TCP_KEEPINTVL = 5
 const TCP_KEEPCNT = 6
@@ -176,8 +183,9 @@ function setTransparent(fd: number, ip: IpAddress): void {
   else setOption(fd, SOL_IP, IP_TRANSPARENT, 1)
 }
 
+const word = Buffer.alloc(4)
+
 function setOption(fd: number, level: number, name: number, value: number): void {
-  const word = Buffer.alloc(4)
   word.writeUInt32LE(value)
   check(libc().setsockopt(fd, level, name, word, word.length), `setsockopt ${level}/${name}`)
 }

@@ -118,7 +118,7 @@ export class ConnectionRecord {
     this.#labels = labelsOf(parts.facts)
     this.#handle = parts.metrics.handle(this.#labels)
     this.#handle.opened++
-    parts.access.opened(accessFields(parts.facts))
+    if (parts.access.tellsOpened()) parts.access.opened(accessFields(parts.facts))
   }
 
   /** Brings the byte counters up to date. */
