@@ -73,6 +73,7 @@ export class PlainSocket {
   /** Bytes of the writev under way. */
   #writing = 0
   #isEnding = false
+  #hasPeerEnded = false
   #isResetting = false
   #isClosed = false
 
@@ -87,7 +88,10 @@ export class PlainSocket {
     this.#socket = new Socket(options as SocketConstructorOpts) // handle and pauseOnCreate are Node's own, without a type
     if (server !== null) (this.#socket as unknown as { _server: object })._server = server
     this.closed = this.#closed.promise
-    this.#socket.on('end', () => this.#reader?.onEnd())
+    this.#socket.on('end', () => {
+      this.#hasPeerEnded = true
+      this.#reader?.onEnd()
+    })
     this.#socket.on('error', (error) => {
       this.#error ??= hboneFailure('SOCKET_RESET', { cause: codeOf(error) }, error)
     })
@@ -163,7 +167,7 @@ export class PlainSocket {
   end(): void {
     if (this.#isEnding) return
     this.#isEnding = true
-    if (this.#queue.bytes === 0 && this.#writing === 0) this.#socket.end()
+    if (this.#queue.bytes === 0 && this.#writing === 0) this.#finish()
     else this.flush()
   }
 
@@ -221,7 +225,13 @@ export class PlainSocket {
     if (this.#isClosed) return
     this.#reader?.onDrained(bytes)
     if (this.#queue.bytes > 0) this.flush()
-    else if (this.#isEnding) this.#socket.end()
+    else if (this.#isEnding) this.#finish()
+  }
+
+  /** Sends FIN. When the peer's has come and been read, close() does that, without a shutdown() before it. */
+  #finish(): void {
+    if (this.#hasPeerEnded && this.#socket.writableLength === 0) this.#socket.destroy()
+    else this.#socket.end()
   }
 
   #onClosed(): void {

@@ -82,9 +82,14 @@ export function udpBind(options: UdpOptions): number {
  * @throws MeshError SYSCALL_FAILED only for a bad fd
  */
 export function originalDst(fd: number, family: 4 | 6): Endpoint | undefined {
-  const value = Buffer.alloc(family === 4 ? 16 : SOCKADDR_BYTES)
-  const result = libc().getsockopt(fd, family === 4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, value, [value.length])
-  if (result === 0) return decodeSockaddr(value)
+  const result = libc().getsockopt(
+    fd,
+    family === 4 ? SOL_IP : SOL_IPV6,
+    SO_ORIGINAL_DST,
+    answer,
+    lengthOf(family === 4 ? 16 : SOCKADDR_BYTES),
+  )
+  if (result === 0) return decodeSockaddr(family === 4 ? answer.subarray(0, 16) : answer)
   const errno = lastErrno()
   if (errno === EBADF || errno === ENOTSOCK) check(result, 'getsockopt SO_ORIGINAL_DST')
   return undefined
@@ -103,7 +108,7 @@ export function peerAddress(fd: number): Endpoint {
 /** The kernel's number of a socket, never used twice; also its value in a socket map. @throws MeshError SYSCALL_FAILED */
 export function socketCookie(fd: number): bigint {
   const value = Buffer.alloc(8)
-  check(libc().getsockopt(fd, SOL_SOCKET, SO_COOKIE, value, [value.length]), 'getsockopt SO_COOKIE')
+  check(libc().getsockopt(fd, SOL_SOCKET, SO_COOKIE, value, lengthOf(value.length)), 'getsockopt SO_COOKIE')
   return value.readBigUInt64LE()
 }
 
@@ -183,7 +188,15 @@ function setTransparent(fd: number, ip: IpAddress): void {
   else setOption(fd, SOL_IP, IP_TRANSPARENT, 1)
 }
 
+/** What calls read and write, one at a time: several per connection, and no call waits. */
 const word = Buffer.alloc(4)
+const answerLength = Buffer.alloc(4)
+const answer = Buffer.alloc(SOCKADDR_BYTES)
+
+function lengthOf(bytes: number): Buffer {
+  answerLength.writeUInt32LE(bytes)
+  return answerLength
+}
 
 function setOption(fd: number, level: number, name: number, value: number): void {
   word.writeUInt32LE(value)
@@ -191,9 +204,8 @@ function setOption(fd: number, level: number, name: number, value: number): void
 }
 
 function askAddress(fd: number, call: 'getsockname' | 'getpeername'): Endpoint {
-  const value = Buffer.alloc(SOCKADDR_BYTES)
-  check(libc()[call](fd, value, [value.length]), call)
-  const endpoint = decodeSockaddr(value)
+  check(libc()[call](fd, answer, lengthOf(SOCKADDR_BYTES)), call)
+  const endpoint = decodeSockaddr(answer)
   if (endpoint === undefined) throw linuxFailure('NOT_AN_IP_SOCKET', { fd })
   return endpoint
 }
@@ -204,9 +216,9 @@ interface SocketCalls {
   listen(fd: number, backlog: number): number
   connect(fd: number, address: Buffer, length: number): number
   setsockopt(fd: number, level: number, name: number, value: Buffer, length: number): number
-  getsockopt(fd: number, level: number, name: number, value: Buffer, length: number[]): number
-  getsockname(fd: number, address: Buffer, length: number[]): number
-  getpeername(fd: number, address: Buffer, length: number[]): number
+  getsockopt(fd: number, level: number, name: number, value: Buffer, length: Buffer): number
+  getsockname(fd: number, address: Buffer, length: Buffer): number
+  getpeername(fd: number, address: Buffer, length: Buffer): number
 }
 
 let calls: SocketCalls | undefined
@@ -220,9 +232,9 @@ function libc(): SocketCalls {
       listen: c.func('int listen(int fd, int backlog)'),
       connect: c.func('int connect(int fd, const void *address, uint32_t length)'),
       setsockopt: c.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)'),
-      getsockopt: c.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ uint32_t *length)'),
-      getsockname: c.func('int getsockname(int fd, _Out_ void *address, _Inout_ uint32_t *length)'),
-      getpeername: c.func('int getpeername(int fd, _Out_ void *address, _Inout_ uint32_t *length)'),
+      getsockopt: c.func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
+      getsockname: c.func('int getsockname(int fd, void *address, void *length)'),
+      getpeername: c.func('int getpeername(int fd, void *address, void *length)'),
     }
   }
   return calls
