@@ -79,11 +79,13 @@ export class PlainSocket {
 
   /** @param server net.Server whose connection count this socket is part of */
   constructor(source: { readonly handle?: object; readonly fd?: number }, isConnecting: boolean, server: object | null = null) {
+    const buffer = (): Buffer => this.#nextBuffer()
+    const callback = (length: number): boolean => this.#onRead(length)
     const options = {
       ...source,
       allowHalfOpen: true,
       pauseOnCreate: true,
-      onread: { buffer: () => this.#nextBuffer(), callback: (length: number) => this.#onRead(length) },
+      onread: { buffer, callback },
     }
     this.#socket = new Socket(options as SocketConstructorOpts) // handle and pauseOnCreate are Node's own, without a type
     if (server !== null) (this.#socket as unknown as { _server: object })._server = server
