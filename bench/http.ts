@@ -26,7 +26,7 @@ const ORIGINATOR_OFFSET = 1000
 const WARM_UP_SECONDS = 3
 /** Set-up, warm-up and checks of a row, generously. */
 const ROW_SECONDS = 60
-const NODE_FLAGS = ['--max-semi-space-size=2'] // as the runtime starts proxies
+const NODE_FLAGS = ['--max-semi-space-size=8'] // as the runtime starts proxies
 const CONTENDERS = ['weft', 'envoy', 'haproxy', 'nginx'] as const
 const ROWS = ['plain', 'mtls'] as const
 

@@ -8,6 +8,7 @@ import { Http2Connection } from './connection.ts'
 import { H2Error, h2ErrorName, hboneFailure } from './errors.ts'
 import { MAX_WINDOW } from './frame.ts'
 import { type HeldBytes, heldBytes } from './held.ts'
+import type { HeaderField } from './hpack-table.ts'
 import { HBONE_LIMITS, type HboneLimits, MAX_INTERIM_RESPONSES } from './limits.ts'
 import { Stream } from './stream.ts'
 import type { HboneTunnel } from './tunnel.ts'
@@ -120,7 +121,7 @@ function awaitResponse(stream: Stream, signal: AbortSignal | undefined): Promise
   const abort = (): void => stream.reset(H2Error.cancel)
   signal?.addEventListener('abort', abort, { once: true })
   let interims = 0
-  stream.onFailed = (error) => {
+  const failed = (error: MeshError): void => {
     signal?.removeEventListener('abort', abort)
     reject(error)
   }
@@ -130,7 +131,7 @@ function awaitResponse(stream: Stream, signal: AbortSignal | undefined): Promise
     reject(error)
     stream.reset(code)
   }
-  stream.headSink = (fields, isTooLarge, isEnd) => {
+  const takeHead = (fields: readonly HeaderField[], isTooLarge: boolean, isEnd: boolean): void => {
     const head = readResponse(fields, isTooLarge)
     const isInterim = typeof head !== 'string' && head.status < 200
     if (typeof head === 'string' || (isInterim && (isEnd || head.status === 101 || ++interims > MAX_INTERIM_RESPONSES))) {
@@ -148,5 +149,7 @@ function awaitResponse(stream: Stream, signal: AbortSignal | undefined): Promise
       if (isEnd) stream.takeEnd()
     }
   }
+  stream.onFailed = failed
+  stream.headSink = takeHead
   return promise
 }

@@ -3,6 +3,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../kit/clock.ts'
 import { type MeshError, messageOf } from '../kit/error.ts'
+import { readShared } from '../kit/shared-read.ts'
 import { AbuseMeter } from './abuse.ts'
 import { H2Error, h2ErrorName, hboneFailure } from './errors.ts'
 import { CLIENT_PREFACE, FrameDecoder, type FrameFault, FrameType, MAX_WINDOW } from './frame.ts'
@@ -14,7 +15,6 @@ import { Keepalive } from './keepalive.ts'
 import { CONNECTION_CREDIT_SHARE, CONTROL_BACKLOG_BYTES, FAREWELL_MS, GOAWAY_GRACE_MS, type HboneLimits } from './limits.ts'
 import { initialPeerSettings, ourSettings, type PeerSettings, type Role } from './peer-settings.ts'
 import type { Stream, StreamHost } from './stream.ts'
-import { readTls } from './tls-reader.ts'
 import { FrameWriter } from './writer.ts'
 
 /** What a role adds to a connection. */
@@ -216,7 +216,7 @@ export class Http2Connection implements StreamHost {
   #begin(): void {
     const socket = this.#socket
     socket.setNoDelay(true)
-    readTls(socket, (bytes) => this.#receive(bytes))
+    readShared(socket, (bytes) => this.#receive(bytes))
     socket.on('end', () => this.#lost(undefined))
     socket.on('error', (error) => this.#lost(error))
     socket.on('close', () => this.#closed())

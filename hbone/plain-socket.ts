@@ -31,7 +31,10 @@ const EMPTY = Buffer.alloc(0)
 let shared: Buffer | undefined
 let flushing: PlainSocket[] = []
 
-/** @returns the socket of an accepted connection. @param accepted a `pauseOnConnect` socket (emptied by this) or a TCP handle */
+/**
+ * @returns the socket of an accepted connection
+ * @param accepted a `pauseOnConnect` socket (emptied by this) or a TCP handle; TCP_NODELAY is its listener's affair
+ */
 export function adoptAccepted(accepted: Socket | object): PlainSocket {
   if (!(accepted instanceof Socket)) return new PlainSocket({ handle: accepted }, false)
   const inside = accepted as unknown as { _handle: object | null; _server: object | null }
@@ -43,7 +46,7 @@ export function adoptAccepted(accepted: Socket | object): PlainSocket {
 }
 
 /**
- * @returns the socket of an fd that linux/socket.ts opened; the fd is owned by it.
+ * @returns the socket of an fd that linux/socket.ts opened (and gave TCP_NODELAY); the fd is owned by it.
  * @param options connecting: a non-blocking connect is under way; see `connected`
  */
 export function adoptFd(fd: number, options: { readonly connecting: boolean }): PlainSocket {
@@ -70,22 +73,27 @@ export class PlainSocket {
   /** Bytes of the writev under way. */
   #writing = 0
   #isEnding = false
+  #hasPeerEnded = false
   #isResetting = false
   #isClosed = false
 
   /** @param server net.Server whose connection count this socket is part of */
   constructor(source: { readonly handle?: object; readonly fd?: number }, isConnecting: boolean, server: object | null = null) {
+    const buffer = (): Buffer => this.#nextBuffer()
+    const callback = (length: number): boolean => this.#onRead(length)
     const options = {
       ...source,
       allowHalfOpen: true,
       pauseOnCreate: true,
-      onread: { buffer: () => this.#nextBuffer(), callback: (length: number) => this.#onRead(length) },
+      onread: { buffer, callback },
     }
     this.#socket = new Socket(options as SocketConstructorOpts) // handle and pauseOnCreate are Node's own, without a type
     if (server !== null) (this.#socket as unknown as { _server: object })._server = server
-    this.#socket.setNoDelay(true)
     this.closed = this.#closed.promise
-    this.#socket.on('end', () => this.#reader?.onEnd())
+    this.#socket.on('end', () => {
+      this.#hasPeerEnded = true
+      this.#reader?.onEnd()
+    })
     this.#socket.on('error', (error) => {
       this.#error ??= hboneFailure('SOCKET_RESET', { cause: codeOf(error) }, error)
     })
@@ -161,7 +169,7 @@ export class PlainSocket {
   end(): void {
     if (this.#isEnding) return
     this.#isEnding = true
-    if (this.#queue.bytes === 0 && this.#writing === 0) this.#socket.end()
+    if (this.#queue.bytes === 0 && this.#writing === 0) this.#finish()
     else this.flush()
   }
 
@@ -219,7 +227,13 @@ export class PlainSocket {
     if (this.#isClosed) return
     this.#reader?.onDrained(bytes)
     if (this.#queue.bytes > 0) this.flush()
-    else if (this.#isEnding) this.#socket.end()
+    else if (this.#isEnding) this.#finish()
+  }
+
+  /** Sends FIN. When the peer's has come and been read, close() does that, without a shutdown() before it. */
+  #finish(): void {
+    if (this.#hasPeerEnded && this.#socket.writableLength === 0) this.#socket.destroy()
+    else this.#socket.end()
   }
 
   #onClosed(): void {

@@ -2,7 +2,7 @@
 // destination identities, the address and the source IP are all equal: then, and only then, they share a connection.
 import type { Clock, Timer } from '../kit/clock.ts'
 import { codeOf } from '../kit/error.ts'
-import { type Endpoint, formatEndpoint, type IpAddress } from '../model/address.ts'
+import type { Endpoint, IpAddress } from '../model/address.ts'
 import type { SpiffeId } from '../model/identity.ts'
 import type { HboneClientConnection } from './client.ts'
 import type { ConnectRequest } from './connect.ts'
@@ -116,7 +116,8 @@ export class HbonePool {
   }
 
   #entryOf(key: PoolKey): Entry {
-    const text = JSON.stringify([key.source, key.destinations, formatEndpoint(key.to), key.sourceIp])
+    // no part contains a space
+    const text = `${key.to.ip} ${key.to.port} ${key.sourceIp} ${key.source} ${key.destinations.join(' ')}`
     let entry = this.#entries.get(text)
     if (entry === undefined) {
       entry = { text, key, connections: new Set(), dials: new Set() }

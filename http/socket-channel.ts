@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import type { MeshError } from '../kit/error.ts'
 import { resetSocket } from '../kit/reset-socket.ts'
+import { readShared } from '../kit/shared-read.ts'
 import type { Channel, ChannelSink } from './channel.ts'
 import { httpFailure } from './errors.ts'
 
@@ -28,7 +29,9 @@ class SocketChannel implements Channel {
 
   attach(sink: ChannelSink): void {
     const socket = this.#socket
-    socket.on('data', (chunk: Buffer) => this.#isClosed || sink.onData(chunk))
+    readShared(socket, (chunk) => {
+      if (!this.#isClosed) sink.onData(chunk)
+    })
     socket.on('end', () => this.#isClosed || sink.onEnd())
     socket.on('drain', () => this.#isClosed || sink.onWritable())
     socket.on('close', () => {

@@ -21,10 +21,23 @@ const LONGEST_DELAY_MS = 0x7fffffff // setTimeout fires at once above this
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
-  after(delayMs, run) {
-    const timer = setTimeout(run, Math.min(Math.max(delayMs, 0), LONGEST_DELAY_MS))
-    return { unref: () => void timer.unref(), [Symbol.dispose]: () => clearTimeout(timer) }
-  },
+  after: (delayMs, run) => new SystemTimer(setTimeout(run, Math.min(Math.max(delayMs, 0), LONGEST_DELAY_MS))),
+}
+
+class SystemTimer implements Timer {
+  readonly #timer: NodeJS.Timeout
+
+  constructor(timer: NodeJS.Timeout) {
+    this.#timer = timer
+  }
+
+  unref(): void {
+    this.#timer.unref()
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+  }
 }
 
 /**

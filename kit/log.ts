@@ -2,6 +2,7 @@
 // The level text is `info` or `info,xds=debug,access=off`. Follows grpc-node's per-area switches.
 import { pino } from 'pino'
 import type { DestinationStream, Logger as PinoLogger } from 'pino'
+import { systemClock } from './clock.ts'
 
 /** Structured fields of one line; values are printed as JSON. */
 export type LogFields = Readonly<Record<string, unknown>>
@@ -46,7 +47,7 @@ export function createLog(options: { process: string; levels?: string; destinati
       messageKey: 'message',
       formatters: { level: (label) => ({ level: label }) },
     },
-    options.destination ?? pino.destination({ dest: 1, sync: true }),
+    options.destination ?? standardOutput(),
   )
   const areas = new Map<string, PinoLogger>()
   let levels = parseLevels(options.levels ?? 'info')
@@ -75,6 +76,29 @@ export function createLog(options: { process: string; levels?: string; destinati
       for (const [area, logger] of areas) logger.level = levelOf(area)
     },
     levels: () => levels.text,
+  }
+}
+
+/** Lines wait so long for others: a proxy writes one per connection, and each write wakes whoever collects them. */
+const FLUSH_MS = 5
+const FLUSH_BYTES = 8 * 1024
+
+/** Standard output in batches; nothing is lost at a regular end, and the last few milliseconds at a SIGKILL. */
+function standardOutput(): DestinationStream {
+  const out = pino.destination({ dest: 1, sync: true, minLength: FLUSH_BYTES })
+  let isWaiting = false
+  const flush = (): void => {
+    isWaiting = false
+    out.flushSync()
+  }
+  process.on('exit', flush)
+  return {
+    write(line) {
+      out.write(line)
+      if (isWaiting) return
+      isWaiting = true
+      systemClock.after(FLUSH_MS, flush).unref()
+    },
   }
 }
 

@@ -41,21 +41,26 @@ export function netnsOfFd(fd: number): Netns {
  */
 export function inNetns<T>(fd: number, work: () => T): T {
   const { setns } = libc()
-  const home = openSync('/proc/thread-self/ns/net', 'r')
+  home ??= openSync('/proc/thread-self/ns/net', 'r')
+  const back = current ?? home
+  check(setns(fd, CLONE_NEWNET), 'setns')
+  const outer = current
+  current = fd
+  let result: T
   try {
-    check(setns(fd, CLONE_NEWNET), 'setns')
-    let result: T
-    try {
-      result = work()
-    } finally {
-      if (setns(home, CLONE_NEWNET) < 0) process.abort()
-    }
-    if (result instanceof Promise) throw new TypeError('inNetns: work must be synchronous')
-    return result
+    result = work()
   } finally {
-    closeSync(home)
+    if (setns(back, CLONE_NEWNET) < 0) process.abort()
+    current = outer
   }
+  if (result instanceof Promise) throw new TypeError('inNetns: work must be synchronous')
+  return result
 }
+
+/** Where this thread belongs: opened once, as every thread has this module of its own and only this file moves the thread. */
+let home: number | undefined
+/** Where the thread is while `inNetns` runs: a call inside a call comes back here. */
+let current: number | undefined
 
 /**
  * The kernel's name of a namespace in BPF maps: never 0, never used twice while the machine runs.

@@ -55,6 +55,7 @@ export function tcpListen(options: ListenOptions): number {
  */
 export function tcpConnect(options: ConnectOptions): number {
   return openSocket(options.netnsFd, options.to.ip, SOCK_STREAM, (fd) => {
+    setNoDelay(fd) // what proxies send is complete
     if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark)
     if (options.transparent === true) setTransparent(fd, options.to.ip)
     if (options.from !== undefined) {
@@ -81,9 +82,14 @@ export function udpBind(options: UdpOptions): number {
  * @throws MeshError SYSCALL_FAILED only for a bad fd
  */
 export function originalDst(fd: number, family: 4 | 6): Endpoint | undefined {
-  const value = Buffer.alloc(family === 4 ? 16 : SOCKADDR_BYTES)
-  const result = libc().getsockopt(fd, family === 4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, value, [value.length])
-  if (result === 0) return decodeSockaddr(value)
+  const result = libc().getsockopt(
+    fd,
+    family === 4 ? SOL_IP : SOL_IPV6,
+    SO_ORIGINAL_DST,
+    answer,
+    lengthOf(family === 4 ? 16 : SOCKADDR_BYTES),
+  )
+  if (result === 0) return decodeSockaddr(family === 4 ? answer.subarray(0, 16) : answer)
   const errno = lastErrno()
   if (errno === EBADF || errno === ENOTSOCK) check(result, 'getsockopt SO_ORIGINAL_DST')
   return undefined
@@ -102,7 +108,7 @@ export function peerAddress(fd: number): Endpoint {
 /** The kernel's number of a socket, never used twice; also its value in a socket map. @throws MeshError SYSCALL_FAILED */
 export function socketCookie(fd: number): bigint {
   const value = Buffer.alloc(8)
-  check(libc().getsockopt(fd, SOL_SOCKET, SO_COOKIE, value, [value.length]), 'getsockopt SO_COOKIE')
+  check(libc().getsockopt(fd, SOL_SOCKET, SO_COOKIE, value, lengthOf(value.length)), 'getsockopt SO_COOKIE')
   return value.readBigUInt64LE()
 }
 
@@ -112,6 +118,11 @@ export function setKeepalive(fd: number, options: { readonly idleS: number; read
   setOption(fd, SOL_TCP, TCP_KEEPINTVL, options.intervalS)
   setOption(fd, SOL_TCP, TCP_KEEPCNT, options.count)
   setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+}
+
+/** Small writes go out at once; what a listener accepts inherits it. @throws MeshError SYSCALL_FAILED */
+export function setNoDelay(fd: number): void {
+  setOption(fd, SOL_TCP, TCP_NODELAY, 1)
 }
 
 /** Unacknowledged data kills the connection after `ms` (0 = the system's default). @throws MeshError SYSCALL_FAILED */
@@ -137,6 +148,7 @@ const IP_TRANSPARENT = 19
 const IP_BIND_ADDRESS_NO_PORT = 24
 const IPV6_V6ONLY = 26
 const IPV6_TRANSPARENT = 75
+const TCP_NODELAY = 1
 const TCP_KEEPIDLE = 4
 const TCP_KEEPINTVL = 5
 const TCP_KEEPCNT = 6
@@ -176,16 +188,24 @@ function setTransparent(fd: number, ip: IpAddress): void {
   else setOption(fd, SOL_IP, IP_TRANSPARENT, 1)
 }
 
+/** What calls read and write, one at a time: several per connection, and no call waits. */
+const word = Buffer.alloc(4)
+const answerLength = Buffer.alloc(4)
+const answer = Buffer.alloc(SOCKADDR_BYTES)
+
+function lengthOf(bytes: number): Buffer {
+  answerLength.writeUInt32LE(bytes)
+  return answerLength
+}
+
 function setOption(fd: number, level: number, name: number, value: number): void {
-  const word = Buffer.alloc(4)
   word.writeUInt32LE(value)
   check(libc().setsockopt(fd, level, name, word, word.length), `setsockopt ${level}/${name}`)
 }
 
 function askAddress(fd: number, call: 'getsockname' | 'getpeername'): Endpoint {
-  const value = Buffer.alloc(SOCKADDR_BYTES)
-  check(libc()[call](fd, value, [value.length]), call)
-  const endpoint = decodeSockaddr(value)
+  check(libc()[call](fd, answer, lengthOf(SOCKADDR_BYTES)), call)
+  const endpoint = decodeSockaddr(answer)
   if (endpoint === undefined) throw linuxFailure('NOT_AN_IP_SOCKET', { fd })
   return endpoint
 }
@@ -196,9 +216,9 @@ interface SocketCalls {
   listen(fd: number, backlog: number): number
   connect(fd: number, address: Buffer, length: number): number
   setsockopt(fd: number, level: number, name: number, value: Buffer, length: number): number
-  getsockopt(fd: number, level: number, name: number, value: Buffer, length: number[]): number
-  getsockname(fd: number, address: Buffer, length: number[]): number
-  getpeername(fd: number, address: Buffer, length: number[]): number
+  getsockopt(fd: number, level: number, name: number, value: Buffer, length: Buffer): number
+  getsockname(fd: number, address: Buffer, length: Buffer): number
+  getpeername(fd: number, address: Buffer, length: Buffer): number
 }
 
 let calls: SocketCalls | undefined
@@ -212,9 +232,9 @@ function libc(): SocketCalls {
       listen: c.func('int listen(int fd, int backlog)'),
       connect: c.func('int connect(int fd, const void *address, uint32_t length)'),
       setsockopt: c.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)'),
-      getsockopt: c.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ uint32_t *length)'),
-      getsockname: c.func('int getsockname(int fd, _Out_ void *address, _Inout_ uint32_t *length)'),
-      getpeername: c.func('int getpeername(int fd, _Out_ void *address, _Inout_ uint32_t *length)'),
+      getsockopt: c.func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
+      getsockname: c.func('int getsockname(int fd, void *address, void *length)'),
+      getpeername: c.func('int getpeername(int fd, void *address, void *length)'),
     }
   }
   return calls

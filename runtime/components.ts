@@ -7,8 +7,8 @@ import type { ComponentSpec } from './supervisor.ts'
 import { componentPodName } from './system-objects.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-/** Keeps idle processes small; young generations above this make the tail worse. */
-const NODE_FLAGS = ['--max-semi-space-size=2']
+/** Young generations grow to this under load only: an idle process stays small. */
+const NODE_FLAGS = ['--max-semi-space-size=4']
 
 /**
  * glibc keeps what a storm of connections has freed: arenas per thread, thresholds that grow. With these a proxy gives it back

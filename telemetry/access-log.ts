@@ -42,8 +42,13 @@ export class AccessLog {
     this.#log = log.scope('access')
   }
 
+  /** Whether `opened` prints; ask before building its fields. */
+  tellsOpened(): boolean {
+    return this.#log.isDebug()
+  }
+
   opened(fields: AccessFields): void {
-    if (this.#log.isDebug()) this.#log.debug('connection opened', { ...fields })
+    this.#log.debug('connection opened', { ...fields })
   }
 
   /** The one line of a connection that was decided on. */

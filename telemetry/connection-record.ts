@@ -74,17 +74,12 @@ export class RecordBook {
 
   /** @param measure reads the byte counts; called on scrapes and at the end */
   open(facts: ConnectionFacts, measure: () => Traffic): ConnectionRecord {
-    const record = new ConnectionRecord({
-      facts,
-      measure,
-      metrics: this.#metrics,
-      access: this.#access,
-      startedMs: this.#clock.monotonicMs(),
-      finished: () => {
-        this.#live.delete(record)
-        return this.#clock.monotonicMs()
-      },
-    })
+    const finished = (): number => {
+      this.#live.delete(record)
+      return this.#clock.monotonicMs()
+    }
+    const startedMs = this.#clock.monotonicMs()
+    const record = new ConnectionRecord({ facts, measure, metrics: this.#metrics, access: this.#access, startedMs, finished })
     this.#live.add(record)
     return record
   }
@@ -118,7 +113,7 @@ export class ConnectionRecord {
     this.#labels = labelsOf(parts.facts)
     this.#handle = parts.metrics.handle(this.#labels)
     this.#handle.opened++
-    parts.access.opened(accessFields(parts.facts))
+    if (parts.access.tellsOpened()) parts.access.opened(accessFields(parts.facts))
   }
 
   /** Brings the byte counters up to date. */

@@ -3,9 +3,10 @@ import net from 'node:net'
 import type { Clock } from '../kit/clock.ts'
 import { codeOf, MeshError, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
-import { tcpListen } from '../linux/socket.ts'
+import { setKeepalive, setNoDelay, tcpListen } from '../linux/socket.ts'
 import { isIpv6 } from '../model/address.ts'
 import type { IpAddress } from '../model/address.ts'
+import { KEEPALIVE } from './proxy/dial.ts'
 
 /** What a listener is opened with. */
 export interface ListenerOptions {
@@ -42,7 +43,7 @@ export class Listener {
   private constructor(options: ListenerOptions, fd: number) {
     this.#options = options
     this.fd = fd
-    this.#server = net.createServer({ pauseOnConnect: true, allowHalfOpen: options.allowsHalfOpen, noDelay: true }, (socket) => {
+    this.#server = net.createServer({ pauseOnConnect: true, allowHalfOpen: options.allowsHalfOpen }, (socket) => {
       socket.on('error', () => undefined) // a reset before somebody took it over; its close says the rest
       options.onAccept(socket)
     })
@@ -53,6 +54,8 @@ export class Listener {
   static async open(options: ListenerOptions): Promise<Listener> {
     const { netnsFd, ip, port, reusesPort } = options
     const fd = tcpListen({ netnsFd, ip, port, reusePort: reusesPort })
+    setKeepalive(fd, KEEPALIVE) // both are inherited by what is accepted
+    setNoDelay(fd)
     const listener = new Listener(options, fd)
     await new Promise<void>((resolve, reject) => {
       listener.#server.once('error', reject)

@@ -44,7 +44,7 @@ export interface WaypointProcess extends AsyncDisposable {
 
 /** Starts one. */
 export async function startWaypoint(options: ChildOptions): Promise<WaypointProcess> {
-  const args = ['--max-semi-space-size=2', '--import', COLLECTOR, import.meta.filename, JSON.stringify(options)]
+  const args = ['--max-semi-space-size=8', '--import', COLLECTOR, import.meta.filename, JSON.stringify(options)]
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const { port, credentials } = await told(child)
   const pid = child.pid ?? 0

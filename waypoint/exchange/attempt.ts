@@ -1,6 +1,6 @@
 // One try of a request: a connection to the chosen endpoint, the request on it, and a limit in time. Tells how it went once;
 // holds the endpoint's lease until it is over. Made by flow.ts and mirror.ts.
-import type { BodyReader, ClientExchange, RawPair } from '../../http/exchange.ts'
+import type { BodyReader, ClientExchange, RawPair, ResponseHandlers } from '../../http/exchange.ts'
 import type { Clock, Timer } from '../../kit/clock.ts'
 import type { MeshError } from '../../kit/error.ts'
 import type { RequestHead, ResponseHead } from '../../model/http.ts'
@@ -52,7 +52,7 @@ export interface AttemptOptions {
 }
 
 /** One try. */
-export class Attempt {
+export class Attempt implements ResponseHandlers {
   readonly endpoint: BalancedEndpoint
   readonly #options: AttemptOptions
   readonly #handlers: AttemptHandlers
@@ -73,13 +73,10 @@ export class Attempt {
   start(): void {
     const { cluster, endpoint, client, head, timeoutMs, clock } = this.#options
     if (timeoutMs !== undefined) this.#timer = clock.after(timeoutMs, () => this.#expire())
-    const waiting = cluster.pool.acquire(
-      { endpoint, client, host: cluster.host, version: versionFor(cluster, head) },
-      {
-        onReady: (upstream) => this.#send(upstream),
-        onFailed: (error) => this.#fail(error.code === 'UPSTREAM_OVERFLOW' ? 'overflow' : 'connect', error, false),
-      },
-    )
+    const onReady = (upstream: Upstream): void => this.#send(upstream)
+    const onFailed = (error: MeshError): void => this.#fail(error.code === 'UPSTREAM_OVERFLOW' ? 'overflow' : 'connect', error, false)
+    const key = { endpoint, client, host: cluster.host, version: versionFor(cluster, head) }
+    const waiting = cluster.pool.acquire(key, { onReady, onFailed })
     if (!this.#isOver && this.#exchange === undefined) this.#waiting = waiting
   }
 
@@ -110,25 +107,31 @@ export class Attempt {
     this.#waiting = undefined
     this.#isReused = isReused
     const { head, body } = this.#options
-    const exchange = connection.request(head, body.length, {
-      onInform: (inform) => {
-        if (!this.#isOver) this.#handlers.onInform(inform)
-      },
-      onResponse: (response, reader) => {
-        this.#hasResponse = true
-        answeredTry(this.#options.span, response.status)
-        if (!this.#isOver) this.#handlers.onResponse(response, reader)
-      },
-      onUpgrade: (response, raw) => {
-        this.#hasResponse = true
-        answeredTry(this.#options.span, response.status)
-        this.#timer?.[Symbol.dispose]()
-        if (!this.#isOver) this.#handlers.onUpgrade(response, raw)
-      },
-      onFailed: (error, wasSent) => this.#fail(REFUSED.has(error.code) ? 'refused' : 'reset', error, wasSent),
-    })
+    const exchange = connection.request(head, body.length, this)
     this.#exchange = exchange
     if (!this.#isOver) body.sendTo(exchange.body)
+  }
+
+  // ── the response ──
+  onInform(head: ResponseHead): void {
+    if (!this.#isOver) this.#handlers.onInform(head)
+  }
+
+  onResponse(head: ResponseHead, body: BodyReader): void {
+    this.#hasResponse = true
+    answeredTry(this.#options.span, head.status)
+    if (!this.#isOver) this.#handlers.onResponse(head, body)
+  }
+
+  onUpgrade(head: ResponseHead, raw: RawPair): void {
+    this.#hasResponse = true
+    answeredTry(this.#options.span, head.status)
+    this.#timer?.[Symbol.dispose]()
+    if (!this.#isOver) this.#handlers.onUpgrade(head, raw)
+  }
+
+  onFailed(error: MeshError, wasSent: boolean): void {
+    this.#fail(REFUSED.has(error.code) ? 'refused' : 'reset', error, wasSent)
   }
 
   #expire(): void {

@@ -17,7 +17,7 @@ import { openRecord } from '../record.ts'
 import type { RequestRecord } from '../record.ts'
 import { beginRequest, beginTry, endRequest, tracedHead } from '../spans.ts'
 import { Attempt } from './attempt.ts'
-import type { TryFailure } from './attempt.ts'
+import type { AttemptHandlers, TryFailure } from './attempt.ts'
 import { mirrorRequest } from './mirror.ts'
 import { globalLimitsOf, plainPlan, planRequest, retryAfter, withRequestId } from './plan.ts'
 import type { Plan, ProxyPlan } from './plan.ts'
@@ -91,7 +91,8 @@ class Flow {
   run(): void {
     const { client, target } = this.#downstream
     const { config, buckets, clock, random } = this.#waypoint
-    this.#exchange.onClosed = (error) => this.#clientGone(error)
+    const gone = (error: MeshError): void => this.#clientGone(error)
+    this.#exchange.onClosed = gone
     if (target.kind === 'workload') {
       this.#begin(plainPlan(this.#head))
       return
@@ -193,14 +194,17 @@ class Flow {
     const { clock } = this.#waypoint
     const head = tracedHead(plan.head, span)
     const options = { cluster, endpoint, lease, client, head, body: this.#body, timeoutMs, clock, span }
-    this.#attempt = new Attempt(options, {
-      onInform: (head) => this.#exchange.inform(head),
-      onResponse: (head, body) => this.#onResponse(plan, cluster, head, body),
-      onUpgrade: (head, raw) => this.#onUpgrade(plan, head, raw),
-      onFailed: (failure) => this.#onFailed(plan, cluster, failure),
-      onBroken: (error) => this.#breakOff(error),
-    })
+    this.#attempt = new Attempt(options, this.#handlersFor(plan, cluster))
     this.#attempt.start()
+  }
+
+  #handlersFor(plan: ProxyPlan, cluster: BackendCluster): AttemptHandlers {
+    const onInform = (head: ResponseHead): void => this.#exchange.inform(head)
+    const onResponse = (head: ResponseHead, body: BodyReader): void => this.#onResponse(plan, cluster, head, body)
+    const onUpgrade = (head: ResponseHead, raw: RawPair): void => this.#onUpgrade(plan, head, raw)
+    const onFailed = (failure: TryFailure): void => this.#onFailed(plan, cluster, failure)
+    const onBroken = (error: MeshError): void => this.#breakOff(error)
+    return { onInform, onResponse, onUpgrade, onFailed, onBroken }
   }
 
   #clusterOf(plan: ProxyPlan): BackendCluster | undefined {

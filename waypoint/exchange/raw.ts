@@ -1,6 +1,7 @@
 // Bytes both ways after a protocol switch (WebSocket): the client's pair and the endpoint's, each end passed on as an end.
-import type { BodyReader, BodyWriter, RawPair } from '../../http/exchange.ts'
+import type { BodyHandlers, BodyReader, BodyWriter, RawPair } from '../../http/exchange.ts'
 import type { MeshError } from '../../kit/error.ts'
+import type { HeaderField } from '../../model/http.ts'
 
 /** Updated while bytes flow. */
 export interface RawCounters {
@@ -38,19 +39,36 @@ export function joinRaw(client: RawPair, endpoint: RawPair, counters: RawCounter
  * @param see called with each chunk before it is sent
  */
 export function pump(from: BodyReader, to: BodyWriter, end: (error: MeshError | undefined) => void, see: (chunk: Buffer) => void): void {
-  to.onDrain = () => from.resume()
-  from.start({
-    onData(chunk) {
-      see(chunk)
-      if (!to.write(chunk)) from.pause()
-    },
-    onEnd(trailers) {
-      to.end(trailers)
-      end(undefined)
-    },
-    onError(error) {
-      to.abort(error)
-      end(error)
-    },
-  })
+  const resume = (): void => from.resume()
+  to.onDrain = resume
+  from.start(new Pump(from, to, end, see))
+}
+
+class Pump implements BodyHandlers {
+  readonly #from: BodyReader
+  readonly #to: BodyWriter
+  readonly #end: (error: MeshError | undefined) => void
+  readonly #see: (chunk: Buffer) => void
+
+  constructor(from: BodyReader, to: BodyWriter, end: (error: MeshError | undefined) => void, see: (chunk: Buffer) => void) {
+    this.#from = from
+    this.#to = to
+    this.#end = end
+    this.#see = see
+  }
+
+  onData(chunk: Buffer): void {
+    this.#see(chunk)
+    if (!this.#to.write(chunk)) this.#from.pause()
+  }
+
+  onEnd(trailers: readonly HeaderField[]): void {
+    this.#to.end(trailers)
+    this.#end(undefined)
+  }
+
+  onError(error: MeshError): void {
+    this.#to.abort(error)
+    this.#end(error)
+  }
 }

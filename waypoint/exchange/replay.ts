@@ -70,9 +70,10 @@ export class RequestBody implements BodyHandlers {
       writer.end(this.#trailers)
       return
     }
-    writer.onDrain = () => {
+    const drained = (): void => {
       if (this.#writer === writer) this.#reader.resume()
     }
+    writer.onDrain = drained
     if (!this.#isStarted) {
       this.#isStarted = true
       this.#reader.start(this)

@@ -4,13 +4,12 @@ import type net from 'node:net'
 import { adoptAccepted } from '../../hbone/plain-socket.ts'
 import type { PlainSocket } from '../../hbone/plain-socket.ts'
 import type { MeshError } from '../../kit/error.ts'
-import { localAddress, peerAddress, setKeepalive } from '../../linux/socket.ts'
+import { localAddress, peerAddress } from '../../linux/socket.ts'
 import type { Endpoint } from '../../model/address.ts'
 import type { ConnectionFacts } from '../../telemetry/connection-record.ts'
 import { ztunnelFailure } from '../errors.ts'
 import { deny } from './context.ts'
 import type { PodContext } from './context.ts'
-import { KEEPALIVE } from './dial.ts'
 
 /** A downstream connection whose addresses are known; nothing has been read from it. */
 export interface Accepted {
@@ -26,7 +25,6 @@ export function addressesOf(raw: net.Socket): { fd: number; source: Endpoint; lo
   const fd = fdOf(raw)
   if (fd === undefined) return undefined
   try {
-    setKeepalive(fd, KEEPALIVE)
     return { fd, source: peerAddress(fd), local: localAddress(fd) }
   } catch {
     return undefined // ENOTCONN: reset between SYN and accept

@@ -45,12 +45,11 @@ export class ConnectionTable {
   /** Adds a connection until the result is disposed of (twice does nothing). */
   add(connection: LiveConnection): Disposable {
     this.#live.add(connection)
-    return {
-      [Symbol.dispose]: () => {
-        if (!this.#live.delete(connection) || this.#live.size > 0) return
-        for (const tell of this.#waiting.splice(0)) tell()
-      },
+    const remove = (): void => {
+      if (!this.#live.delete(connection) || this.#live.size > 0) return
+      for (const tell of this.#waiting.splice(0)) tell()
     }
+    return { [Symbol.dispose]: remove }
   }
 
   /**

@@ -84,7 +84,6 @@ export class SocketFactory {
 
   #startTls(to: Endpoint, mine: Credentials): tls.TLSSocket {
     const raw = new net.Socket({ fd: this.#open(to, undefined), readable: true, writable: true })
-    raw.setNoDelay(true) // before the handshake: its small writes would wait 40 ms for an ACK
     raw.once('close', () => this.#options.budget.give(1))
     return tls.connect({
       socket: raw,
@@ -101,7 +100,7 @@ export class SocketFactory {
     try {
       const prepare = (fd: number): void => {
         registry()?.exempt(fd)
-        setKeepalive(fd, KEEPALIVE)
+        if (sourceIp === undefined) setKeepalive(fd, KEEPALIVE) // else it stays in this pod: no peer can vanish unseen
       }
       if (sourceIp === undefined) return tcpConnect({ netnsFd, to, mark: PROXY_MARK, prepare })
       return connectFromKept(sourceIp, (from) => tcpConnect({ netnsFd, to, from, transparent: true, mark: SOURCE_MARK, prepare }))

@@ -20,7 +20,8 @@ export class Life implements Disposable {
 
   constructor(pod: PodContext, downstream: PlainSocket | undefined, facts: Omit<LiveConnection, 'close'>) {
     this.#downstream = downstream
-    this.#entry = pod.connections.add({ ...facts, close: (error) => this.end(error) })
+    const close = (error: MeshError): void => this.end(error)
+    this.#entry = pod.connections.add({ ...facts, close })
   }
 
   /** Aborted when the connection must end now. */

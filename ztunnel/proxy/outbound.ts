@@ -1,6 +1,6 @@
 // A connection that leaves a pod, captured on port 15001: accept → identify → decide → dial → copy → record, one function per
 // step, in this order. Follows istio/ztunnel:src/proxy/outbound.rs.
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type net from 'node:net'
 import { formatBaggage } from '../../hbone/baggage.ts'
 import type { ConnectRequest } from '../../hbone/connect.ts'
@@ -116,8 +116,13 @@ function connectRequest(accepted: Accepted, route: HboneRoute, source: Workload)
     authority: formatEndpoint(route.authority),
     baggage: formatBaggage(baggageOf(source)),
     forwarded: formatForwarded({ for: accepted.source, ...(route.service === undefined ? {} : { host: route.service.hostname }) }),
-    traceparent: `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`,
+    traceparent: `00-${randomHex()}-${randomHex().slice(16)}-00`,
   }
+}
+
+/** 32 digits, 122 bits of them random; Node draws the bytes of many UUIDs at once. */
+function randomHex(): string {
+  return randomUUID().replaceAll('-', '')
 }
 
 function factsOf(accepted: Accepted, source: Workload, route: Route, pod: PodContext): ConnectionFacts {

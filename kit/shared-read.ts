@@ -1,11 +1,9 @@
-// Reads a TLSSocket into one buffer that all connections of a thread share. Node makes an ArrayBuffer for every 16 KiB that TLS
-// gives, and they alone keep the garbage collector marking (a fifth of the receiving side's CPU time, by perf). net.Socket
-// has `onread` against that; a TLSSocket over another socket ignores the option, so its fields are set here.
+// Reads sockets into one buffer that all connections of a thread share. Node makes an ArrayBuffer for every read (64 KiB, 16 KiB
+// of TLS), and they alone keep the garbage collector marking. net.Socket has `onread` against that, but it is given to the
+// constructor and a TLSSocket over another socket ignores it, so the fields behind it are set here.
 import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 
-/** What TLS gives at once; more is never used of the buffer. */
-const READ_BYTES = 16 * 1024
+const READ_BYTES = 64 * 1024
 
 interface Fields {
   readonly buffer: symbol
@@ -17,10 +15,11 @@ let shared: Buffer | undefined
 let fields: Fields | undefined
 
 /**
- * Starts reading. What TLS has given before comes first; where the interpreter has no such fields, everything comes as usual.
+ * Starts reading, once. What was read before comes first; where the interpreter has no such fields, everything comes as usual.
+ * @param socket plain or TLS, with or without a connection yet
  * @param take is called with bytes that are valid during the call only
  */
-export function readTls(socket: TLSSocket, take: (bytes: Buffer) => void): void {
+export function readShared(socket: Socket, take: (bytes: Buffer) => void): void {
   shared ??= Buffer.allocUnsafeSlow(READ_BYTES)
   fields ??= findFields()
   const inside = socket as unknown as { _handle: { useUserBuffer?(buffer: Buffer): void } | null } & Record<symbol, unknown>
@@ -33,7 +32,7 @@ export function readTls(socket: TLSSocket, take: (bytes: Buffer) => void): void 
   socket.on('data', take)
 }
 
-/** Whether TLS is read into the shared buffer on this interpreter; a test insists on it. */
+/** Whether sockets are read into the shared buffer on this interpreter; a test insists on it. */
 export function isReadingShared(): boolean {
   fields ??= findFields()
   return fields !== undefined

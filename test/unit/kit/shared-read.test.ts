@@ -1,10 +1,10 @@
 // Reading TLS without an allocation per record.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { isReadingShared, readTls } from '../../../hbone/tls-reader.ts'
+import { isReadingShared, readShared } from '../../../kit/shared-read.ts'
 import { tlsPair } from '../../support/tls-pair.ts'
 
-describe('hbone/tls-reader', () => {
+describe('kit/shared-read', () => {
   it('reads into the shared buffer on this interpreter', () => {
     assert.equal(isReadingShared(), true)
   })
@@ -15,7 +15,7 @@ describe('hbone/tls-reader', () => {
     await once(server, 'readable') // it waits in the stream's own buffer now
     const parts: string[] = []
     const buffers = new Set<ArrayBufferLike>()
-    readTls(server, (bytes) => {
+    readShared(server, (bytes) => {
       parts.push(bytes.toString())
       buffers.add(bytes.buffer)
     })
