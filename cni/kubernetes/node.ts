@@ -48,7 +48,7 @@ export class KubernetesNode implements Disposable {
   constructor(options: KubernetesNodeOptions) {
     this.#options = options
     const { settings, metrics, log, clock } = options
-    const { cniConfDir: confDir, cniBinDir: binDir, daemonSet, ownNamespace } = settings
+    const { cniConfDir, cniBinDir, daemonSet, ownNamespace } = settings
     this.#marks = new ReleaseMarks({
       directory: dirname(settings.stateDir),
       node: () => options.objects.node(),
@@ -56,10 +56,10 @@ export class KubernetesNode implements Disposable {
       onChange: () => options.onRelease(),
     })
     if (daemonSet !== '') this.#daemonSet = new DaemonSetWatch({ api: options.api, name: daemonSet, namespace: ownNamespace, log, clock })
-    if (confDir === '') return
+    if (cniConfDir === '') return
     this.#keeper = new PluginKeeper({
-      confDir,
-      binDir,
+      confDir: cniConfDir,
+      binDir: cniBinDir,
       program: pluginBinary(process.arch as PluginArch),
       log: log.scope('install'),
       clock,
