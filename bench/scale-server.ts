@@ -11,12 +11,19 @@ import { ScaleSource } from './scale-source.ts'
 import { objectsOf, podObject, type Scale } from './scale-world.ts'
 
 /** What the parent says. */
-export type ServerOrder = { readonly do: 'change'; readonly pod: number; readonly isReady: boolean } | { readonly do: 'stop' }
+export type ServerOrder =
+  | { readonly do: 'change'; readonly pod: number; readonly isReady: boolean }
+  | { readonly do: 'collect' }
+  | { readonly do: 'stop' }
 
 /** What it hears: ready once, then the moment (ns, CLOCK_MONOTONIC) of each change. */
 export type ServerReport =
   | { readonly is: 'ready'; readonly port: number; readonly loadMs: number; readonly startMs: number; readonly objectsMiB: number }
   | { readonly is: 'changed'; readonly pod: number; readonly atNs: string }
+  /** After a full garbage collection. */
+  | { readonly is: 'collected'; readonly heapMiB: number; readonly heapTotalMiB: number; readonly buffersMiB: number }
+
+const MIB = 1024 * 1024
 
 if (import.meta.main) await main(JSON.parse(process.argv[2] ?? '{}') as Scale)
 
@@ -31,7 +38,7 @@ async function main(scale: Scale): Promise<void> {
   const begin = performance.now()
   for (const object of objectsOf(scale)) source.load(object)
   globalThis.gc?.()
-  const objectsMiB = process.memoryUsage().heapUsed / 1024 / 1024
+  const objectsMiB = process.memoryUsage().heapUsed / MIB
   const loaded = performance.now()
   const log = createLog({ process: 'controlplane', levels: 'error' })
   const app = await startControlplane({ settings: parsed.value, source, log, clock: systemClock })
@@ -41,6 +48,12 @@ async function main(scale: Scale): Promise<void> {
       const atNs = String(process.hrtime.bigint())
       source.apply(podObject(order.pod, scale, order.isReady))
       report({ is: 'changed', pod: order.pod, atNs })
+      return
+    }
+    if (order.do === 'collect') {
+      globalThis.gc?.()
+      const { heapUsed, heapTotal, external } = process.memoryUsage()
+      report({ is: 'collected', heapMiB: heapUsed / MIB, heapTotalMiB: heapTotal / MIB, buffersMiB: external / MIB })
       return
     }
     rmSync(caDir, { recursive: true })
