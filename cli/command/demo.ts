@@ -7,7 +7,8 @@ import { raiseFileLimit } from '../../linux/limits.ts'
 import { checkMachine } from '../check.ts'
 import type { Claim } from '../demo/claim.ts'
 import { SCENES } from '../demo/claims.ts'
-import { PLAINTEXT_MARKER, SHOP, Stage } from '../demo/stage.ts'
+import { PLAINTEXT_MARKER, SHOP } from '../demo/shop-stage.ts'
+import { Stage } from '../demo/stage.ts'
 import type { Conversation } from '../demo/traffic.ts'
 import { countFrom, parseMeshName } from '../options.ts'
 import { formatTable, print, printNote, sentenceOf } from '../output.ts'
@@ -82,7 +83,7 @@ async function show(stage: Stage, name: string, signal: AbortSignal): Promise<vo
   let isFirst = true
   while (!signal.aborted) {
     const seen = await stage.tap.seen(PLAINTEXT_MARKER)
-    const flows = await stage.tap.tcpBetween(stage.podIps())
+    const flows = await stage.tap.tcpBetween(await stage.podIps())
     print(conversations(stage.traffic.read().slice(0, MOST_ROWS)))
     print(
       `on the wire between the nodes: ${flows.length} TCP connections of pods, ${flows.filter((flow) => flow.serverPort === 15008).length} of them to port 15008; "${PLAINTEXT_MARKER}" read ${seen} times\n`,

@@ -4,20 +4,20 @@ import { parseWorkloadId } from '../../certs/spiffe.ts'
 import { describeFlow } from '../../tap/tap.ts'
 import { type Claim, claim, SCENE_LIMIT_MS } from './claim.ts'
 import { ROUTED_SCENES } from './routed.ts'
-import { PLAINTEXT_MARKER, SHOP, type Stage } from './stage.ts'
+import { PLAINTEXT_MARKER, SHOP, type ShopStage } from './shop-stage.ts'
 
 const ENOUGH_ORDERS = 5
 const PAYMENTS_URL = 'http://payments/healthz'
 
 /** All scenes in their order; later ones count on what earlier ones left. */
-export const SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [meshed, authorized, strict, toggled, ...ROUTED_SCENES]
+export const SCENES: readonly ((stage: ShopStage) => Promise<readonly Claim[]>)[] = [meshed, authorized, strict, toggled, ...ROUTED_SCENES]
 
 /** The shop as its YAML says: in the mesh. */
-async function meshed(stage: Stage): Promise<Claim[]> {
+async function meshed(stage: ShopStage): Promise<Claim[]> {
   const before = await stage.orders()
   const isBusy = await stage.until(async () => (await stage.orders()).done >= before.done + ENOUGH_ORDERS, SCENE_LIMIT_MS)
-  const flows = await stage.tap.tcpBetween(stage.podIps())
-  const faults = await stage.tap.meshFaults(stage.podIps())
+  const flows = await stage.tap.tcpBetween(await stage.podIps())
+  const faults = await stage.tap.meshFaults(await stage.podIps())
   const seen = await stage.tap.seen(PLAINTEXT_MARKER)
   const wanted = `spiffe://cluster.local/ns/${SHOP}/sa/cart`
   const find = () => stage.traffic.read().find((one) => one.sourceIdentity === wanted && one.destinationIdentity.endsWith('/sa/payments'))
@@ -41,9 +41,9 @@ async function meshed(stage: Stage): Promise<Claim[]> {
 }
 
 /** Only the cart may take money. */
-async function authorized(stage: Stage): Promise<Claim[]> {
+async function authorized(stage: ShopStage): Promise<Claim[]> {
   const allowed = await stage.get(`${SHOP}/batch`, PAYMENTS_URL)
-  stage.objects('policies/payments-from-cart.yaml', 'apply')
+  await stage.objects('policies/payments-from-cart.yaml', 'apply')
   stage.traffic.clear()
   let answer = ''
   const isRefused = await stage.until(async () => {
@@ -55,7 +55,7 @@ async function authorized(stage: Stage): Promise<Claim[]> {
   const before = await stage.orders()
   const goesOn = await stage.until(async () => (await stage.orders()).done >= before.done + 2, SCENE_LIMIT_MS)
   const isUnharmed = (await stage.orders()).failed === before.failed
-  stage.objects('policies/payments-from-cart.yaml', 'delete')
+  await stage.objects('policies/payments-from-cart.yaml', 'delete')
   return [
     claim(
       'an AuthorizationPolicy keeps the batch client from payments',
@@ -68,14 +68,14 @@ async function authorized(stage: Stage): Promise<Claim[]> {
 }
 
 /** STRICT refuses who is not in the mesh. */
-async function strict(stage: Stage): Promise<Claim[]> {
+async function strict(stage: ShopStage): Promise<Claim[]> {
   const outside = 'outside/visitor'
-  stage.mesh.store.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'outside' } })
-  stage.mesh.store.apply({
+  await stage.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'outside' } })
+  await stage.apply({
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name: 'visitor', namespace: 'outside' },
-    spec: { containers: [{ name: 'visitor', image: 'host', command: ['sleep', '3600'] }] },
+    spec: { containers: [{ name: 'visitor', image: 'weft/shop:dev', command: ['sleep', '3600'] }] },
   })
   const url = `http://front.${SHOP}/healthz`
   let before = ''
@@ -83,19 +83,19 @@ async function strict(stage: Stage): Promise<Claim[]> {
     before = await stage.get(outside, url)
     return before === '200'
   }, SCENE_LIMIT_MS)
-  stage.objects('policies/strict.yaml', 'apply')
+  await stage.objects('policies/strict.yaml', 'apply')
   let after = ''
   const isRefused = await stage.until(async () => {
     after = await stage.get(outside, url)
     return after !== '200'
   }, SCENE_LIMIT_MS)
-  stage.objects('policies/strict.yaml', 'delete')
-  stage.mesh.store.delete('namespaces', undefined, 'outside')
+  await stage.objects('policies/strict.yaml', 'delete')
+  await stage.remove('namespaces', undefined, 'outside')
   return [claim('STRICT refuses a client that is not in the mesh', before === '200' && isRefused, `before: ${before}, after: ${after}`)]
 }
 
 /** The label off and on again while orders are placed. */
-async function toggled(stage: Stage): Promise<Claim[]> {
+async function toggled(stage: ShopStage): Promise<Claim[]> {
   const before = await stage.orders()
   const isOff = await stage.label(false)
   await stage.tap.clear()
@@ -108,12 +108,13 @@ async function toggled(stage: Stage): Promise<Claim[]> {
   await stage.until(async () => (await stage.orders()).done >= orders.done + ENOUGH_ORDERS, SCENE_LIMIT_MS)
   const seen = await stage.tap.seen(PLAINTEXT_MARKER)
   const after = await stage.orders()
+  const restarted = await restarts(stage)
   return [
     claim('without the label the same traffic can be read', isOff && isReadable, `${PLAINTEXT_MARKER} seen ${readable} times`),
     claim(
       'with the label it cannot, and no pod was restarted',
-      isOn && seen === 0 && restarts(stage) === 0,
-      `seen ${seen} times, ${restarts(stage)} restarts`,
+      isOn && seen === 0 && restarted === 0,
+      `seen ${seen} times, ${restarted} restarts`,
     ),
     claim(
       'no order was lost on the way',
@@ -123,8 +124,9 @@ async function toggled(stage: Stage): Promise<Claim[]> {
   ]
 }
 
-function restarts(stage: Stage): number {
-  return stage
-    .pods()
-    .reduce((sum, pod) => sum + (pod.status?.containerStatuses ?? []).reduce((all, one) => all + (one.restartCount ?? 0), 0), 0)
+async function restarts(stage: ShopStage): Promise<number> {
+  return (await stage.pods()).reduce(
+    (sum, pod) => sum + (pod.status?.containerStatuses ?? []).reduce((all, one) => all + (one.restartCount ?? 0), 0),
+    0,
+  )
 }

@@ -1,7 +1,7 @@
 // The demo's claims about HTTP: a waypoint takes the shop's requests, and routes do what their files say. What became of the
 // requests is counted by who sent them (samples/shop/load.mjs).
 import { type Claim, claim, SCENE_LIMIT_MS } from './claim.ts'
-import { type LoadCounts, SHOP, type Stage } from './stage.ts'
+import { type LoadCounts, SHOP, type ShopStage } from './shop-stage.ts'
 
 const CLIENT = `${SHOP}/batch`
 const VERSION_URL = 'http://payments/version'
@@ -16,7 +16,7 @@ const LIMITED_REQUESTS = 200
 const MIRRORED_REQUESTS = 200
 
 /** The scenes in their order; each route is there for one scene only. */
-export const ROUTED_SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [
+export const ROUTED_SCENES: readonly ((stage: ShopStage) => Promise<readonly Claim[]>)[] = [
   waypoint,
   canary,
   tester,
@@ -27,11 +27,11 @@ export const ROUTED_SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]
 ]
 
 /** The whole shop behind a waypoint, while orders are placed. */
-async function waypoint(stage: Stage): Promise<Claim[]> {
+async function waypoint(stage: ShopStage): Promise<Claim[]> {
   const before = await stage.orders()
-  stage.objects('routes/waypoint.yaml', 'apply')
+  await stage.objects('routes/waypoint.yaml', 'apply')
   const isThere = await stage.until(() => stage.says('gateways', 'waypoint', 'Programmed'), SCENE_LIMIT_MS)
-  stage.mesh.store.patch('namespaces', undefined, SHOP, { metadata: { labels: { 'istio.io/use-waypoint': 'waypoint' } } })
+  await stage.setLabels({ 'istio.io/use-waypoint': 'waypoint' })
   const wanted = `spiffe://cluster.local/ns/${SHOP}/sa/cart`
   const find = async (): Promise<Readonly<Record<string, unknown>> | undefined> =>
     (await stage.accessLines()).find((line) => line['src.identity'] === wanted && line.path === '/payments')
@@ -53,7 +53,7 @@ async function waypoint(stage: Stage): Promise<Claim[]> {
 }
 
 /** 90 : 10. */
-async function canary(stage: Stage): Promise<Claim[]> {
+async function canary(stage: ShopStage): Promise<Claim[]> {
   const seen = await withRoute(stage, 'canary', () => stage.load(CLIENT, VERSION_URL, ['-n', String(CANARY_REQUESTS)]))
   const share = (seen.version.v2 ?? 0) / CANARY_REQUESTS
   const isWhole = seen.status[200] === CANARY_REQUESTS
@@ -66,7 +66,7 @@ async function canary(stage: Stage): Promise<Claim[]> {
   ]
 }
 
-async function tester(stage: Stage): Promise<Claim[]> {
+async function tester(stage: ShopStage): Promise<Claim[]> {
   const [marked, others] = await withRoute(stage, 'tester', () =>
     Promise.all([stage.load(CLIENT, VERSION_URL, ['-n', '100', '-H', 'x-tester: yes']), stage.load(CLIENT, VERSION_URL, ['-n', '100'])]),
   )
@@ -79,7 +79,7 @@ async function tester(stage: Stage): Promise<Claim[]> {
   ]
 }
 
-async function retried(stage: Stage): Promise<Claim[]> {
+async function retried(stage: ShopStage): Promise<Claim[]> {
   const ask = (): Promise<LoadCounts> => stage.load(CLIENT, VERSION_URL, ['-n', String(FLAKY_REQUESTS), '-c', '1', '-H', 'x-fail-every: 3'])
   const bare = await ask()
   const seen = await withRoute(stage, 'retry', ask)
@@ -92,7 +92,7 @@ async function retried(stage: Stage): Promise<Claim[]> {
   ]
 }
 
-async function cut(stage: Stage): Promise<Claim[]> {
+async function cut(stage: ShopStage): Promise<Claim[]> {
   const [late, others] = await withRoute(stage, 'delay', async () => [
     await stage.load(CLIENT, VERSION_URL, ['-n', '20', '-H', 'x-late: yes']),
     await stage.load(CLIENT, VERSION_URL, ['-n', '20']),
@@ -106,7 +106,7 @@ async function cut(stage: Stage): Promise<Claim[]> {
   ]
 }
 
-async function limited(stage: Stage): Promise<Claim[]> {
+async function limited(stage: ShopStage): Promise<Claim[]> {
   const before = await stage.orders()
   const seen = await withRoute(stage, 'limit', () => stage.load(CLIENT, VERSION_URL, ['-n', String(LIMITED_REQUESTS)]))
   const { 200: taken = 0, 429: refused = 0 } = seen.status
@@ -120,7 +120,7 @@ async function limited(stage: Stage): Promise<Claim[]> {
   ]
 }
 
-async function mirrored(stage: Stage): Promise<Claim[]> {
+async function mirrored(stage: ShopStage): Promise<Claim[]> {
   const askedOf = async (): Promise<number> => {
     const { output } = await stage.exec(`${SHOP}/payments-v2`, [
       'node',
@@ -146,14 +146,14 @@ async function mirrored(stage: Stage): Promise<Claim[]> {
 }
 
 /** Plays with a file of routes/ in force. */
-async function withRoute<T>(stage: Stage, name: string, play: () => Promise<T>): Promise<T> {
+async function withRoute<T>(stage: ShopStage, name: string, play: () => Promise<T>): Promise<T> {
   const file = `routes/${name}.yaml`
-  stage.objects(file, 'apply')
+  await stage.objects(file, 'apply')
   await stage.pause(EFFECT_MS)
   try {
     return await play()
   } finally {
-    stage.objects(file, 'delete')
+    await stage.objects(file, 'delete')
     await stage.pause(EFFECT_MS)
   }
 }

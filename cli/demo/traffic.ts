@@ -1,7 +1,6 @@
 // What the demo tells of the traffic: the access logs of all ztunnels, followed while the mesh runs and added up per pair of
 // workloads. Only lines of the receiving side count; it is the one that has verified who calls.
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
 /** Connections of one pair since the beginning. Identities are empty for plaintext. */
 export interface Conversation {
@@ -25,18 +24,18 @@ const CHUNK_BYTES = 64 * 1024
 
 /** Reads the logs on demand; a rotated file begins anew. */
 export class Traffic {
-  readonly #logsDir: string
+  readonly #files: () => readonly string[]
   readonly #positions = new Map<string, Position>()
   readonly #conversations = new Map<string, Conversation>()
 
-  /** @param logsDir the mesh's directory of logs */
-  constructor(logsDir: string) {
-    this.#logsDir = logsDir
+  /** @param files the logs of all ztunnels as they are now; before the JSON of a line may stand what a container runtime adds */
+  constructor(files: () => readonly string[]) {
+    this.#files = files
   }
 
   /** Reads what is new; returns every conversation so far, most connections first. */
   read(): readonly Conversation[] {
-    for (const name of readdirSync(this.#logsDir)) if (/^ztunnel-.*\.log$/.test(name)) this.#readFile(join(this.#logsDir, name))
+    for (const file of this.#files()) this.#readFile(file)
     return [...this.#conversations.values()].sort((a, b) => b.connections + b.refused - a.connections - a.refused)
   }
 
@@ -66,7 +65,7 @@ export class Traffic {
 
   #take(line: string): void {
     if (!line.includes('"scope":"access"') || !line.includes('"direction":"inbound"')) return
-    const entry = JSON.parse(line) as Record<string, string | undefined>
+    const entry = JSON.parse(line.slice(line.indexOf('{'))) as Record<string, string | undefined>
     const sourceIdentity = entry['src.identity'] ?? ''
     const source = entry['src.workload'] ?? (sourceIdentity === '' ? (entry['src.addr'] ?? 'somebody') : sourceIdentity)
     const destination = entry['dst.workload'] ?? entry['dst.addr'] ?? 'somebody'

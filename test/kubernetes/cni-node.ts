@@ -128,7 +128,7 @@ export class CniNode implements AsyncDisposable {
 
   /** Counts packets that leave pods for NOWHERE. */
   async spy(): Promise<void> {
-    const rules = `table inet weftspy { chain seen { type filter hook prerouting priority -300; ip daddr ${NOWHERE} counter; } }`
+    const rules = `table inet weftspy { chain seen { type filter hook prerouting priority -300; ip daddr ${NOWHERE} counter; }\n}\n`
     writeFileSync(this.path('run/spy.nft'), rules)
     const { status, stderr } = await this.cluster.onNode(1, 'nft', '-f', '/run/spy.nft')
     if (status !== 0) throw new Error(stderr)

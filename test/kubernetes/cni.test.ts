@@ -10,7 +10,7 @@ import { CniNode, NOWHERE, pod } from './cni-node.ts'
 const CONF = 'etc/cni/net.d/10-bridge.conflist'
 const CAPTURED = new RegExp(`^ztunnel 15001 orig=${NOWHERE.replaceAll('.', '\\.')}:8080`)
 /** The first thing that a pod does is to connect to nowhere; it tries once. */
-const FIRST = `curl -s --http0.9 -m 20 http://${NOWHERE}:8080/; exec sleep 100000`
+const FIRST = `curl -s --http0.9 -N -m 3 http://${NOWHERE}:8080/; exec sleep 100000`
 
 describe('the agent on a Kubernetes node', function () {
   this.timeout('300s')

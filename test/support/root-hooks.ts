@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { runAtEnd } from './at-end.ts'
 
 let before: ReadonlySet<string> = new Set()
 
@@ -12,7 +13,8 @@ export const mochaHooks = {
   beforeAll(): void {
     before = new Set(inventory())
   },
-  afterAll(): void {
+  async afterAll(): Promise<void> {
+    await runAtEnd()
     const left = inventory().filter((name) => !before.has(name) && isOurs(name))
     assert.deepEqual(left, [], 'the tests left something on the machine')
   },

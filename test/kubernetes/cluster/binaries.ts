@@ -32,6 +32,7 @@ export type Program =
   | 'runc'
   | 'cni'
   | 'coredns'
+  | 'helm'
   | 'pause'
 
 /** What every cluster runs. */
@@ -43,6 +44,7 @@ export const BASE_PROGRAMS: readonly Program[] = [
   'ctr',
   'runc',
   'cni',
+  'helm',
   'pause',
 ]
 

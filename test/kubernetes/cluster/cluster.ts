@@ -30,7 +30,7 @@ export class Cluster implements AsyncDisposable {
   static async up(options: ClusterOptions, tell: (sentence: string) => void): Promise<Cluster> {
     const layout = clusterLayout(options)
     if (existsSync(join(layout.pidDir, 'etcd'))) throw new Error(`the cluster ${layout.id} is up already`)
-    const binaries = await makeBinaries(options.hasDns === true ? [...BASE_PROGRAMS, 'coredns'] : BASE_PROGRAMS, tell)
+    const binaries = await makeBinaries([...BASE_PROGRAMS, ...(options.hasDns === true ? (['coredns'] as const) : [])], tell)
     const images = makeImages(binaries, options.hasDns === true)
     rmSync(layout.dir, { recursive: true, force: true })
     mkdirSync(layout.dir, { recursive: true })
@@ -73,6 +73,11 @@ export class Cluster implements AsyncDisposable {
     return run(this.binaries.path('kubectl'), args, { env: this.env })
   }
 
+  /** Runs kubectl when its failure is an answer too. */
+  try(...args: readonly string[]): ReturnType<typeof attempt> {
+    return attempt(this.binaries.path('kubectl'), args, { env: this.env })
+  }
+
   /** Applies objects, on the server's side. */
   async apply(...objects: readonly object[]): Promise<void> {
     const list = { apiVersion: 'v1', kind: 'List', items: objects }
@@ -83,12 +88,6 @@ export class Cluster implements AsyncDisposable {
   /** Objects as the API server has them. */
   async get<T>(...args: readonly string[]): Promise<T> {
     return JSON.parse(await this.kubectl('get', ...args, '-o', 'json')) as T
-  }
-
-  /** Runs a command in a pod's first container. */
-  exec(pod: string, command: readonly string[]): ReturnType<typeof attempt> {
-    const [namespace = '', name = ''] = pod.split('/')
-    return attempt(this.binaries.path('kubectl'), ['-n', namespace, 'exec', name, '--', ...command], { env: this.env })
   }
 
   /** Runs a command in a node's namespaces. */

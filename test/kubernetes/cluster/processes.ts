@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClusterLayout } from './layout.ts'
 
 const POLL_MS = 100
+const LONGEST_ROUND_MS = 5000
 
 /** How a program is run. */
 export interface RunOptions {
@@ -111,11 +112,15 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Waits until something is so. @throws Error with the last failure when `limitMs` have passed */
+/**
+ * Waits until something is so. Time in which this machine stood still (a virtual machine's do) does not count.
+ * @throws Error with the last failure when `limitMs` have passed
+ */
 export async function until(what: string, limitMs: number, isSo: () => Promise<boolean> | boolean): Promise<void> {
-  const endMs = performance.now() + limitMs
+  let leftMs = limitMs
   let last: unknown
   for (;;) {
+    const begunMs = performance.now()
     try {
       if (await isSo()) return
       last = undefined
@@ -123,7 +128,8 @@ export async function until(what: string, limitMs: number, isSo: () => Promise<b
       last = error
     }
     if (isInterrupted) throw new Error('interrupted')
-    if (performance.now() > endMs) throw new Error(`${what}: not within ${limitMs / 1000} s`, { cause: last })
+    if (leftMs < 0) throw new Error(`${what}: not within ${limitMs / 1000} s`, { cause: last })
     await sleep(POLL_MS)
+    leftMs -= Math.min(performance.now() - begunMs, LONGEST_ROUND_MS)
   }
 }

@@ -1,0 +1,118 @@
+// The cluster of this tier: made once for all files, with the mesh installed by `weft install` from an image of this checkout, and
+// removed when the tests have ended, however they end. WEFT_TEST_CLUSTER=NAME uses one that is up and leaves it.
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { makeImage } from '../../scripts/image.ts'
+import { atEnd } from '../support/at-end.ts'
+import { Cluster, guard } from './cluster/cluster.ts'
+import { cgroup2Root } from '../../linux/cgroup.ts'
+import { attempt, until } from './cluster/processes.ts'
+
+/** What everything of the mesh is in. */
+export const SYSTEM = 'weft-system'
+const ROOT = join(import.meta.dirname, '../..')
+const FREE_NUMBERS = { from: 10, to: 63 }
+
+let shared: Promise<MeshCluster> | undefined
+
+/** The running mesh; the first caller waits until it is up. */
+export function meshCluster(): Promise<MeshCluster> {
+  if (shared === undefined) {
+    shared = MeshCluster.up()
+    atEnd(async () => (await shared?.catch(() => undefined))?.[Symbol.asyncDispose]())
+  }
+  return shared
+}
+
+/** A cluster with the mesh. */
+export class MeshCluster implements AsyncDisposable {
+  readonly cluster: Cluster
+  readonly #isOurs: boolean
+
+  private constructor(cluster: Cluster, isOurs: boolean) {
+    this.cluster = cluster
+    this.#isOurs = isOurs
+  }
+
+  /** @throws Error with what did not come up */
+  static async up(): Promise<MeshCluster> {
+    const given = process.env.WEFT_TEST_CLUSTER
+    if (given !== undefined) return new MeshCluster(await Cluster.find(given), false)
+    const id = `t${process.pid}`
+    const number = FREE_NUMBERS.from + (process.pid % (FREE_NUMBERS.to - FREE_NUMBERS.from))
+    guard(id, process.pid)
+    const cluster = await Cluster.up({ id, number, nodes: 2, hasDns: true }, (sentence) => console.log(`      ${sentence}`))
+    const mesh = new MeshCluster(cluster, true)
+    try {
+      await mesh.#install()
+      return mesh
+    } catch (error) {
+      await mesh[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** The weft command of this checkout, on the cluster. */
+  weft(...words: readonly string[]): ReturnType<typeof attempt> {
+    return attempt(process.execPath, [join(ROOT, 'cli/main.ts'), ...words], { env: this.cluster.env })
+  }
+
+  /** Files of what a component's containers have written, on all nodes; also of those that have ended. */
+  logFiles(component: string): string[] {
+    const { layout } = this.cluster
+    return Array.from({ length: layout.nodes }, (_, index) => join(layout.dir, `node${index + 1}`, 'var/log/pods')).flatMap((pods) =>
+      entries(pods)
+        .filter((name) => name.startsWith(`${SYSTEM}_${component}-`))
+        .flatMap((name) => entries(join(pods, name, component)).map((file) => join(pods, name, component, file))),
+    )
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isOurs) await this.cluster[Symbol.asyncDispose]()
+  }
+
+  async #install(): Promise<void> {
+    const folder = mkdtempSync(join(tmpdir(), 'weft-tier-'))
+    try {
+      const archive = join(folder, 'image.tar')
+      makeImage({ name: `localhost/weft:${process.pid}`, archive })
+      await this.cluster.load(archive)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+    const { status, stdout, stderr } = await this.weft(
+      'install',
+      '--image',
+      `localhost/weft:${process.pid}`,
+      '--timeout',
+      '600',
+      ...this.#values(),
+    )
+    assert.equal(status, 0, `${stdout}\n${stderr}`)
+    await until(
+      'both nodes take pods',
+      60_000,
+      async () => (await this.cluster.kubectl('get', 'nodes', '-o', 'jsonpath={..taints}')) === '',
+    )
+  }
+
+  /** Two nodes share a cgroup tree; no kube-proxy: the API server is asked at its own address, and the mesh serves the services. */
+  #values(): string[] {
+    const { id, apiIp, apiPort } = this.cluster.layout
+    const group = join(cgroup2Root(), `${id}-$(NODE_NAME)`)
+    const values = {
+      'cni.cgroup': group,
+      'cni.probeCgroup': `${group}/kubelet`,
+      'cni.serveServices': 'true',
+      'kubernetesApi.host': apiIp,
+      'kubernetesApi.port': String(apiPort),
+    }
+    return Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`])
+  }
+}
+
+function entries(path: string): string[] {
+  return existsSync(path) ? readdirSync(path) : []
+}
