@@ -41,7 +41,7 @@ export function connectionTo(options: ConnectionOptions): KubeConnection {
   const { kubeconfig = '', context, clock = systemClock } = options
   if (kubeconfig !== '') {
     readText(kubeconfig) // says at once what is wrong with the path
-    return new RenewedConnection(clock, (isRefused) => readKubeconfig(kubeconfig, context, isRefused))
+    return new RenewedConnection(clock, kubeconfigReader(kubeconfig, context))
   }
   const server = clusterServer()
   if (server === undefined) throw objectFailure('KUBECONFIG_INVALID', { what: 'this is no pod of a cluster and no kubeconfig is named' })
@@ -57,11 +57,15 @@ export interface AccessFacts {
   readonly agent?: HttpAgent
 }
 
-/** Reads facts again when they are a minute old or were refused, and keeps the agent (and its open connections) while it can. */
+/**
+ * Reads facts again when they are a minute old or were refused, and keeps the agent (and its open connections) while it can. What
+ * was good stays good while it cannot be read again.
+ */
 export class RenewedConnection implements KubeConnection {
   readonly #clock: Clock
   readonly #read: (isRefused: boolean) => Promise<AccessFacts>
   #reading: Promise<Credentials> | undefined
+  #last: Credentials | undefined
   #readAtMs = 0
   #agent: HttpAgent | undefined
   #agentKey = ''
@@ -75,9 +79,10 @@ export class RenewedConnection implements KubeConnection {
     const now = this.#clock.monotonicMs()
     if (this.#reading !== undefined && !isRefused && now - this.#readAtMs < REREAD_MS) return this.#reading
     this.#readAtMs = now
-    const reading = this.#renew(isRefused)
-    reading.catch(() => {
-      if (this.#reading === reading) this.#reading = undefined
+    const reading = this.#renew(isRefused).catch((error: unknown) => {
+      this.#reading = undefined
+      if (this.#last === undefined || isRefused) throw error
+      return this.#last
     })
     this.#reading = reading
     return reading
@@ -95,7 +100,8 @@ export class RenewedConnection implements KubeConnection {
       this.#agent = agent ?? makeAgent(server, tls)
       this.#agentKey = key
     }
-    return { server, headers, agent: this.#agent }
+    this.#last = { server, headers, agent: this.#agent }
+    return this.#last
   }
 }
 
@@ -116,14 +122,18 @@ export function readAccount(server: string, directory: string): AccessFacts {
 }
 
 type KubeConfig = import('@kubernetes/client-node').KubeConfig
-/** Keeps what exec plugins answered until it ends or is refused. */
-const loaded = new Map<string, { readonly text: string; readonly config: KubeConfig }>()
 
-async function readKubeconfig(path: string, context: string | undefined, isRefused: boolean): Promise<AccessFacts> {
-  const text = readText(path)
-  const known = loaded.get(`${path}\n${context ?? ''}`)
-  const config = known !== undefined && known.text === text && !isRefused ? known.config : await loadKubeconfig(path, text, context)
-  loaded.set(`${path}\n${context ?? ''}`, { text, config })
+/** Keeps the parsed file, and with it what an exec plugin answered, until the file changes or the credentials are refused. */
+function kubeconfigReader(path: string, context: string | undefined): (isRefused: boolean) => Promise<AccessFacts> {
+  let known: { readonly text: string; readonly config: KubeConfig } | undefined
+  return async (isRefused) => {
+    const text = readText(path)
+    if (known === undefined || known.text !== text || isRefused) known = { text, config: await loadKubeconfig(path, text, context) }
+    return factsOf(path, known.config)
+  }
+}
+
+async function factsOf(path: string, config: KubeConfig): Promise<AccessFacts> {
   const cluster = config.getCurrentCluster()
   const user = config.getCurrentUser()
   if (cluster === null || user === null || !isServer(cluster.server))

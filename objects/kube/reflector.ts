@@ -37,7 +37,7 @@ export interface ReflectorOptions {
 
 const BACKOFF: BackoffOptions = { minMs: 100, maxMs: 10_000, jitter: 0.5 }
 /** The API server sends a bookmark about every minute, so a longer silence is a dead connection. */
-const WATCH_IDLE_MS = 150_000
+const WATCH_IDLE_MS = 100_000
 /** The API server ends a watch by itself after about this time; spread, so that not all come back at once. */
 const WATCH_MS: BackoffOptions = { minMs: 360_000, maxMs: 360_000, jitter: 0.3 }
 /** How often a missing kind is looked for. */
