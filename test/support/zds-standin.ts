@@ -2,7 +2,7 @@
 // connection who it is and where the connection was going. Arguments: ZDS socket, directory of pins.
 import { closeSync } from 'node:fs'
 import net from 'node:net'
-import { openSocketRegistry } from '../../bpf/registry.ts'
+import { hasSocketRegistry, openSocketRegistry } from '../../bpf/registry.ts'
 import { systemClock } from '../../kit/clock.ts'
 import { createLog } from '../../kit/log.ts'
 import { netnsCookie } from '../../linux/netns.ts'
@@ -72,6 +72,7 @@ async function onRequest(request: ZdsReceived): Promise<void> {
     served = serve(netns.fd, netns.inode)
     pods.set(request.uid, served)
   }
+  if (!hasSocketRegistry(bpffsDir)) return // the agent redirects by nftables
   using registry = openSocketRegistry(bpffsDir)
   const cookie = netnsCookie(netns.fd)
   for (const { fd, family, port } of served.tcp) registry.registerTcp({ fd, family, port, cookie })
