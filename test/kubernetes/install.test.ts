@@ -72,14 +72,16 @@ function app(name: string, nodeName: string, code: string): object {
   }
 }
 
+const inClient = (command: readonly string[]) => cluster.try('-n', 'try', 'exec', 'client', '--', ...command)
+
 /** New connections while something happens. @returns how many failed, and how many were answered */
 async function underLoad(work: () => Promise<unknown>): Promise<{ ok: number; bad: string[] }> {
-  await cluster.exec('try/client', ['node', '-e', "require('fs').rmSync('/tmp/stop', { force: true })"])
-  const load = cluster.exec('try/client', ['node', '-e', LOAD])
+  await inClient(['node', '-e', "require('fs').rmSync('/tmp/stop', { force: true })"])
+  const load = inClient(['node', '-e', LOAD])
   try {
     await work()
   } finally {
-    await cluster.exec('try/client', ['node', '-e', "require('fs').writeFileSync('/tmp/stop', '')"])
+    await inClient(['node', '-e', "require('fs').writeFileSync('/tmp/stop', '')"])
   }
   const { stdout, stderr } = await load
   assert.match(stdout, /"ok"/, stderr)
