@@ -9,6 +9,7 @@ type Trim = (raw: Fields, shared: SharedValues) => Fields
 
 /** Annotation of `kubectl apply`: a second copy of the object. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration'
+const STATIC_POD = 'kubernetes.io/config.hash'
 /** Set on what we made ourselves: only then is the content compared. */
 const MANIFEST_ANNOTATION = 'weft.dev/manifest'
 
@@ -91,8 +92,9 @@ function ownerOf(raw: unknown): Partial<OwnerReference> {
   return pick(raw, ['apiVersion', 'kind', 'name', 'uid', 'controller'])
 }
 
-/** `istio.io/…`, `ambient.istio.io/…`, `weft.dev/…`. */
+/** `istio.io/…`, `ambient.istio.io/…`, `weft.dev/…`; and by which uid the kubelet knows a static pod. */
 function isMeshKey(key: string): boolean {
+  if (key === STATIC_POD) return true
   const domain = key.slice(0, key.indexOf('/'))
   return domain === 'istio.io' || domain.endsWith('.istio.io') || domain === 'weft.dev' || domain.endsWith('.weft.dev')
 }

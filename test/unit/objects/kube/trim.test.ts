@@ -20,6 +20,7 @@ const meta = (more: object = {}) => ({
   annotations: {
     'kubectl.kubernetes.io/last-applied-configuration': '{}',
     'checksum/config': 'x',
+    'kubernetes.io/config.hash': 'h',
     'ambient.istio.io/redirection': 'enabled',
   },
   ...more,
@@ -53,7 +54,7 @@ describe('objects/kube/trim', () => {
         uid: 'u',
         resourceVersion: '7',
         labels: { app: 'a' },
-        annotations: { 'ambient.istio.io/redirection': 'enabled' },
+        annotations: { 'kubernetes.io/config.hash': 'h', 'ambient.istio.io/redirection': 'enabled' },
         ownerReferences: [keptOwner],
       },
       spec: { nodeName: 'n', hostNetwork: true, serviceAccountName: 'sa', containers: [] },
@@ -73,7 +74,7 @@ describe('objects/kube/trim', () => {
     const spec = { action: 'DENY', rules: [{}] }
     const kept = trimmer(row('authorizationpolicies'))({ metadata: meta(), spec })
     const { managedFields: _, ...rest } = meta()
-    const annotations = { 'checksum/config': 'x', 'ambient.istio.io/redirection': 'enabled' }
+    const annotations = { 'checksum/config': 'x', 'kubernetes.io/config.hash': 'h', 'ambient.istio.io/redirection': 'enabled' }
     assert.deepEqual(kept, { apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy', metadata: { ...rest, annotations }, spec })
     const own = { 'weft.dev/manifest': 'hash' }
     const deployment = { spec: { replicas: 2, template: {} }, status: { readyReplicas: 1 } }
