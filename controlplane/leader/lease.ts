@@ -14,8 +14,11 @@ export const LEASE_NAME = 'weft-leader'
 export const LEASE_MS = 10_000
 /** The holder stops leading this long after it began its last good renewal: well before others may begin. */
 export const RENEW_DEADLINE_MS = 7000
-/** Pause between two looks at it. */
+/** Pause between two renewals. */
 export const RETRY_MS = 2000
+/** Pause between two looks at another's Lease; the last one ends when it runs out. */
+export const LOOK_MS = 1000
+const SOONEST_LOOK_MS = 20
 const RETRY_SHARE = 0.2
 const API_VERSION = 'coordination.k8s.io/v1'
 const LONGEST_LEASE_MS = 60_000 // whatever an object says
@@ -97,7 +100,7 @@ export class LeaseLeader implements Leader, AsyncDisposable {
         if (codeOf(error) !== 'CONFLICT')
           log.warn('the lease could not be read or renewed', { code: codeOf(error), error: messageOf(error) })
       }
-      await pause(clock, RETRY_MS * (1 - RETRY_SHARE / 2 + RETRY_SHARE * random()), signal)
+      await pause(clock, this.#pauseMs() * (1 + RETRY_SHARE * (random() - 0.5)), signal)
     }
   }
 
@@ -130,12 +133,22 @@ export class LeaseLeader implements Leader, AsyncDisposable {
     if (version !== this.#seen.version) this.#seen = { version, atMs: this.#options.clock.monotonicMs() }
   }
 
-  #isHeldByOther({ spec }: MeshObject<LeaseSpec>): boolean {
+  #isHeldByOther(lease: MeshObject<LeaseSpec>): boolean {
+    return this.#othersMs(lease) > 0
+  }
+
+  /** For how long the Lease is another's by what was seen of it; 0 = it may be taken. */
+  #othersMs({ spec }: MeshObject<LeaseSpec>): number {
     const holder = spec?.holderIdentity ?? ''
-    if (holder === '' || holder === this.#options.identity) return false
+    if (holder === '' || holder === this.#options.identity) return 0
     const saidMs = Number(spec?.leaseDurationSeconds ?? 0) * 1000
     const lifeMs = saidMs > 0 ? Math.min(saidMs, LONGEST_LEASE_MS) : LEASE_MS
-    return this.#options.clock.monotonicMs() < this.#seen.atMs + lifeMs
+    return Math.max(0, this.#seen.atMs + lifeMs - this.#options.clock.monotonicMs())
+  }
+
+  #pauseMs(): number {
+    const othersMs = this.#lease === undefined ? 0 : this.#othersMs(this.#lease)
+    return othersMs === 0 ? RETRY_MS : Math.min(LOOK_MS, othersMs + SOONEST_LOOK_MS)
   }
 
   async #write(beganMs: number, write: () => Promise<MeshObject>): Promise<void> {
