@@ -309,6 +309,6 @@ export class AgentApp {
       ...enrolment,
       ...(failure === undefined ? {} : { failure: messageOf(failure), code: codeOf(failure) }),
     }))
-    return { redirect: this.#redirect, released: this.#cluster?.released() ?? [], pods }
+    return { redirect: this.#redirect, released: this.#cluster?.released() ?? [], probes: this.#probes.view(), pods }
   }
 }

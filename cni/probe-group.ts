@@ -48,6 +48,12 @@ export class ProbeGroup {
       this.#complain('other processes share the cgroup of the kubelet: they reach pods past the mesh', { path, others })
   }
 
+  /** For `/config_dump` and `weft check`; no group = probes of pods in STRICT fail. */
+  view(): { readonly cgroup: string | undefined; readonly sharedWith: readonly string[] } {
+    const path = this.#find()
+    return { cgroup: path, sharedWith: path === undefined ? [] : strangersIn(path) }
+  }
+
   #find(): string | undefined {
     const { path, isMade, findKubelet = kubeletPid } = this.#options
     if (isMade) makeCgroup(path)

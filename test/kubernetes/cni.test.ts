@@ -197,7 +197,7 @@ describe('the agent on a Kubernetes node', function () {
 
   row('k8s-released', async () => {
     writeFileSync(node.path('run/weft/node/released.json'), `[{"namespace":"shop","at":"${new Date().toISOString()}"}]`)
-    await node.until('let go', async () => (await node.pods()).every((each) => redirection(each) === undefined))
+    await node.until('let go', async () => (await node.pods()).filter(isUp).every((each) => redirection(each) === undefined))
     const before = await node.seen()
     assert.equal(await node.curl('shop/first', `http://${NOWHERE}:8080/`), '')
     assert.ok((await node.seen()) > before, 'plain networking')
