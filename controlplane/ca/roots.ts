@@ -39,9 +39,9 @@ export class RootsInNamespaces implements Disposable {
     this.#options = options
   }
 
-  /** Takes one event; only namespaces and these ConfigMaps matter. */
+  /** Takes one event; only namespaces, Gateways and these ConfigMaps matter. */
   apply({ object: { kind, metadata } }: ObjectEvent): void {
-    if (kind === 'Namespace' || (kind === 'ConfigMap' && metadata.name === ROOT_CONFIG_MAP)) this.kick()
+    if (kind === 'Namespace' || kind === 'Gateway' || (kind === 'ConfigMap' && metadata.name === ROOT_CONFIG_MAP)) this.kick()
   }
 
   /** Asks for a look at all namespaces soon. */
@@ -89,13 +89,23 @@ export class RootsInNamespaces implements Disposable {
     for (const object of source.objects('configmaps')) {
       if (object.metadata.name === ROOT_CONFIG_MAP) found.set(object.metadata.namespace ?? '', object)
     }
-    const due: Write[] = []
+    return [...this.#namespaces()].flatMap((namespace) => {
+      const old = found.get(namespace)
+      if (old?.data?.[ROOT_KEY] === pem) return []
+      return [{ object: configMap(namespace, pem, old), isNew: old === undefined }]
+    })
+  }
+
+  /** Every namespace that does not go, and on the local runtime those of Gateways, which need no Namespace object there. */
+  #namespaces(): ReadonlySet<string> {
+    const { source } = this.#options
+    const names = new Set<string>()
+    for (const { metadata } of source.objects('gateways')) names.add(metadata.namespace ?? 'default')
     for (const { metadata, status } of source.objects('namespaces') as Iterable<Namespace>) {
-      if (metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating') continue
-      const old = found.get(metadata.name)
-      if (old?.data?.[ROOT_KEY] !== pem) due.push({ object: configMap(metadata.name, pem, old), isNew: old === undefined })
+      if (metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating') names.delete(metadata.name)
+      else names.add(metadata.name)
     }
-    return due
+    return names
   }
 
   /** @returns whether it is as it should be, or somebody else's change will lead back here */

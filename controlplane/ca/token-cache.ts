@@ -11,6 +11,8 @@ export const GOOD_MS = 60_000
 export const BAD_MS = 1000
 /** Reviews that run at once; a flood of made-up tokens must not become a flood at the API server. */
 export const REVIEWS_AT_ONCE = 64
+/** Reviews that wait for their turn: all proxies of a big mesh come back at once when a replica has ended. */
+export const REVIEWS_WAITING = 2000
 const MOST_ENTRIES = 20_000
 const LONGEST_TOKEN_CHARS = 16 * 1024
 
@@ -33,7 +35,9 @@ export interface TokenCacheOptions {
 export class TokenCache {
   readonly #options: TokenCacheOptions
   readonly #entries = new Map<string, Entry>() // oldest first
-  readonly #running = new Map<string, Promise<TokenReviewStatus>>()
+  readonly #running = new Map<string, Promise<TokenReviewStatus>>() // those that wait included
+  readonly #waiting: (() => void)[] = []
+  #asked = 0
 
   constructor(options: TokenCacheOptions) {
     this.#options = options
@@ -55,7 +59,7 @@ export class TokenCache {
     }
     const running = this.#running.get(key)
     if (running !== undefined) return running
-    if (this.#running.size >= REVIEWS_AT_ONCE) {
+    if (this.#running.size >= REVIEWS_AT_ONCE + REVIEWS_WAITING) {
       this.#options.onReview?.('busy')
       throw controlplaneFailure('BUSY', { reviews: this.#running.size })
     }
@@ -69,6 +73,18 @@ export class TokenCache {
   }
 
   async #ask(key: string, token: string, audience: string): Promise<TokenReviewStatus> {
+    if (this.#asked >= REVIEWS_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#asked++
+    try {
+      return await this.#askNow(key, token, audience)
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#asked--
+      else next() // takes over this one's turn
+    }
+  }
+
+  async #askNow(key: string, token: string, audience: string): Promise<TokenReviewStatus> {
     const { reviewToken, clock, onReview } = this.#options
     const [nowMs, monotonicMs] = [clock.nowMs(), clock.monotonicMs()] // before the question: its answer is about then
     let status: TokenReviewStatus

@@ -61,6 +61,15 @@ describe('controlplane/ca/roots', () => {
     assert.deepEqual(stage.found(), {})
   })
 
+  it('are in the namespace of a Gateway, where the local runtime has no object of it', async () => {
+    const stage = new Stage()
+    await stage.start()
+    const metadata = { name: 'wp', namespace: 'shop' }
+    stage.source.apply({ apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', metadata })
+    await stage.clock.advance(50)
+    assert.deepEqual(stage.found(), { shop: 'ONE' })
+  })
+
   it('come back when they are changed or deleted, whoever made them', async () => {
     const stage = new Stage()
     const foreign = {

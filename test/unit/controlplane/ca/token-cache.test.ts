@@ -1,7 +1,7 @@
 // What is remembered of token reviews, for how long, and what never is.
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
-import { BAD_MS, GOOD_MS, REVIEWS_AT_ONCE, TokenCache } from '../../../../controlplane/ca/token-cache.ts'
+import { BAD_MS, GOOD_MS, REVIEWS_AT_ONCE, REVIEWS_WAITING, TokenCache } from '../../../../controlplane/ca/token-cache.ts'
 import type { TokenReviewStatus } from '../../../../model/object.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
@@ -114,16 +114,18 @@ describe('controlplane/ca/token-cache', () => {
     assert.equal(stage.asked.length, 1)
   })
 
-  it('has few questions under way: the rest of a flood is turned away', async () => {
+  it('has few questions under way: some wait for their turn, the rest of a flood is turned away', async () => {
     const stage = new Stage()
     const { promise, resolve } = Promise.withResolvers<TokenReviewStatus>()
     stage.answer = () => promise
-    const flood = Array.from({ length: REVIEWS_AT_ONCE + 40 }, (_, i) => stage.cache.review(`made-up-${i}`, 'istio-ca'))
+    const most = REVIEWS_AT_ONCE + REVIEWS_WAITING
+    const flood = Array.from({ length: most + 40 }, (_, i) => stage.cache.review(`made-up-${i}`, 'istio-ca'))
     const settled = Promise.allSettled(flood)
     assert.equal(stage.asked.length, REVIEWS_AT_ONCE)
     resolve({ authenticated: false })
     const turnedAway = (await settled).filter((result) => result.status === 'rejected' && result.reason.code === 'BUSY')
     assert.equal(turnedAway.length, 40)
+    assert.equal(stage.asked.length, most)
     assert.equal((await stage.cache.review(stage.token(60), 'istio-ca')).authenticated, false, 'and it goes on after that')
   })
 
