@@ -89,7 +89,9 @@ export function chooseTarget(flags: TargetFlags, around: Surroundings): Choice {
  * @throws MeshError TARGET_UNCLEAR | TARGET_MISSING
  */
 export function findTarget(flags: TargetFlags, does: 'read' | 'change'): Target
+/** The same where only a cluster will do. */
 export function findTarget(flags: TargetFlags, does: 'read' | 'change', only: 'cluster'): ClusterTarget
+/** The rule is `chooseTarget`'s. */
 export function findTarget(flags: TargetFlags, does: 'read' | 'change', only?: 'cluster'): Target {
   const around = surroundings()
   const { target, isGuess } = chooseTarget(flags, only === undefined ? around : { ...around, hasLocalMesh: false })

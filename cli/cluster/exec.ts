@@ -26,7 +26,7 @@ interface ExecStatus {
 }
 
 /** @returns the command's exit status @throws MeshError FORBIDDEN | NOT_FOUND | API_UNREACHABLE | API_FAILED (it could not be started) */
-export async function execInPod(access: ClusterAccess, request: ExecRequest): Promise<number> {
+export async function execInPod(access: Pick<ClusterAccess, 'openChannels'>, request: ExecRequest): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<ExecStatus>()
   let socket: ChannelSocket | undefined
   const write = (stream: Writable, data: Buffer): void => {

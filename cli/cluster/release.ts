@@ -35,7 +35,7 @@ export interface ClusterReleaseResult {
  */
 export async function releaseCluster(
   api: ObjectApi,
-  access: ClusterAccess,
+  access: Pick<ClusterAccess, 'openChannels'>,
   request: ClusterRelease,
   nowIso: string,
 ): Promise<ClusterReleaseResult> {
@@ -91,7 +91,7 @@ function isRunning(pod: Pod): boolean {
 }
 
 /** @returns what it printed, line by line @throws Error with what it printed when it failed */
-async function runOnNode(access: ClusterAccess, agent: Pod, words: readonly string[]): Promise<string[]> {
+async function runOnNode(access: Pick<ClusterAccess, 'openChannels'>, agent: Pod, words: readonly string[]): Promise<string[]> {
   const stdout = new PassThrough()
   const stderr = new PassThrough()
   const [printed, noted] = [collect(stdout), collect(stderr)]
