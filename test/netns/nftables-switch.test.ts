@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
+import { ebpfObstacle } from '../../bpf/feature.ts'
 import { AgentNode, type AgentPod } from '../support/agent-node.ts'
 import { nft, redirectLeftovers } from '../support/nft.ts'
 import type { LabPeer } from '../support/netns-lab.ts'
@@ -74,6 +75,12 @@ describe('the redirect mode of a node', function () {
     owner.stdin.end()
     await gone // its table goes with it
     await node.until(async () => (await node.redirection(client)) === 'enabled' && (await call()) === captured(), 'enrolled again', 20_000)
+  })
+
+  it('what keeps the programs away is a clause that says what', () => {
+    assert.equal(ebpfObstacle(node.lab.cgroup), undefined)
+    assert.equal(ebpfObstacle('/proc'), '/proc is not a group of cgroup v2')
+    assert.equal(ebpfObstacle('/not/there'), '/not/there is not a group of cgroup v2')
   })
 
   it('back by `auto`: the rules are gone, and the reason is said', async () => {
