@@ -224,6 +224,28 @@ describe('controlplane/ca/sign', () => {
     assert.equal(strange.reads, 0)
   })
 
+  it('a caller that floods is put off, told of once, and its neighbours are not', async () => {
+    const { options, lines } = await world(
+      [ZTUNNEL, CART_POD, pod('weft-system', 'ztunnel-b', { uid: 'z-2', serviceAccount: 'ztunnel' })],
+      {},
+    )
+    const limit = new RateLimit({ burst: 3, perSecond: 0.001, clock: systemClock })
+    const limited: SignOptions = { ...options, limit }
+    const answers = []
+    for (let i = 0; i < 8; i++) answers.push(await sign(await request(), limited))
+    assert.deepEqual(
+      answers.map((answer) => (typeof answer === 'string' ? answer : 'issued')),
+      ['issued', 'issued', 'issued', 'busy', 'busy', 'busy', 'busy', 'busy'],
+    )
+    const told = lines.filter(({ fields }) => fields.reason === 'too many requests of this caller')
+    assert.deepEqual(
+      told.map(({ fields }) => [fields.callerUid, fields.count]),
+      [['z-1', 1]],
+    )
+    const neighbour = { authenticated: true, user: { ...USER, podName: 'ztunnel-b', podUid: 'z-2' } }
+    leafOf(await sign(await request(), { ...limited, reviewToken: () => Promise.resolve(neighbour) }))
+  })
+
   it('refuses when nobody can be asked about the token', async () => {
     const { options, lines } = await world([ZTUNNEL, CART_POD], {})
     const broken: SignOptions = { ...options, reviewToken: () => Promise.reject(new Error('connection refused')) }
