@@ -39,15 +39,9 @@ export class KubeHttp {
 
   /** The parsed JSON of a 2xx answer. */
   async call(request: KubeRequest): Promise<unknown> {
-    return (await this.callWithStatus(request)).body
-  }
-
-  /** The same with the status: 201 tells that an apply made the object. */
-  async callWithStatus(request: KubeRequest): Promise<{ status: number; body: unknown }> {
-    const answer = await this.open(request)
-    const bytes = await collect(answer, MAX_ANSWER_BYTES)
+    const bytes = await collect(await this.open(request), MAX_ANSWER_BYTES)
     try {
-      return { status: answer.statusCode ?? 0, body: bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8')) }
+      return bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8'))
     } catch (error) {
       throw objectFailure('API_FAILED', { reason: messageOf(error) })
     }

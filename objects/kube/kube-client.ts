@@ -37,6 +37,13 @@ const CORE = {
 } as const
 const MERGE = 'application/merge-patch+json'
 
+const CHANGED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
+
+interface ManagedFields {
+  readonly manager?: string
+  readonly operation?: string
+}
+
 interface Header {
   readonly apiVersion: string
   readonly kind: string
@@ -71,19 +78,19 @@ export class KubeClient implements ObjectApi {
   }
 
   async apply(object: object): Promise<MeshObject> {
-    return (await this.#apply(headerOf(object), object, { force: 'true' })).object
+    const header = headerOf(object)
+    const resource = await this.#resourceOf(header)
+    const parts = { ...placeOf(header, resource), query: { fieldManager: FIELD_MANAGER, force: 'true' } }
+    return this.#one('patch', 'PATCH', resource, parts, { body: applied(object, resource), contentType: APPLY })
   }
 
   async create(object: object): Promise<MeshObject> {
     const header = headerOf(object)
-    const taken = objectFailure('CONFLICT', { what: `${header.kind} ${header.metadata.name} exists` })
     const resource = await this.#resourceOf(header)
-    if (await this.#exists(resource, placeOf(header, resource))) throw taken
-    // Applied, not posted: fields of a POST would belong to another manager, and a later apply could not take them back.
-    const { object: made, isNew } = await this.#apply(header, object, {})
-    if (isNew) return made
-    await this.#apply(header, { ...header, metadata: placeOf(header, resource) }, {}) // somebody was faster: take back what is ours
-    throw taken
+    const place = placeOf(header, resource)
+    const asked = about('create', resource, { namespace: place.namespace, query: { fieldManager: FIELD_MANAGER } })
+    const made = (await this.#http.call({ ...asked, method: 'POST', body: applied(object, resource) })) as MeshObject // 409 = CONFLICT
+    return this.#adopt(resource, place, made)
   }
 
   async delete(kind: string, namespace: string | undefined, name: string, options: DeleteOptions = {}): Promise<void> {
@@ -154,22 +161,23 @@ export class KubeClient implements ObjectApi {
     return row === undefined ? this.#discovery.ofObject(apiVersion, kind) : this.#resource(row.plural)
   }
 
-  async #exists(resource: Resource, place: PathParts): Promise<boolean> {
+  /**
+   * Makes what was posted ours as if it had been applied; else a later `apply` could add fields and never take one back. Follows
+   * client-go:util/csaupgrade. Posting is what two who create at once need: exactly one of them has made the object.
+   */
+  async #adopt(
+    resource: Resource,
+    place: { readonly name: string; readonly namespace: string | undefined },
+    made: MeshObject,
+  ): Promise<MeshObject> {
+    const { resourceVersion, managedFields = [] } = made.metadata as MeshObject['metadata'] & { managedFields?: readonly ManagedFields[] }
+    const fields = managedFields.map((one) => (one.manager === FIELD_MANAGER ? { ...one, operation: 'Apply' } : one))
     try {
-      await this.#one('get', 'GET', resource, place)
-      return true
+      return await this.patch(resource.plural, place.namespace, place.name, { metadata: { resourceVersion, managedFields: fields } })
     } catch (error) {
-      if (codeOf(error) === 'NOT_FOUND') return false
-      throw error
+      if (!CHANGED.has(codeOf(error))) throw error
+      return shown(made, resource.groupVersion, resource.kind) // changed or deleted by others already: whose its fields are is theirs to say
     }
-  }
-
-  async #apply(header: Header, object: object, query: { readonly force?: 'true' }): Promise<{ object: MeshObject; isNew: boolean }> {
-    const resource = await this.#resourceOf(header)
-    const asked = about('patch', resource, { ...placeOf(header, resource), query: { fieldManager: FIELD_MANAGER, ...query } })
-    const body = applied(object, resource)
-    const { status, body: stored } = await this.#http.callWithStatus({ ...asked, method: 'PATCH', body, contentType: APPLY })
-    return { object: shown(stored, resource.groupVersion, resource.kind), isNew: status === 201 }
   }
 
   async #one(

@@ -67,6 +67,17 @@ describe('kubernetes: objects', function () {
     await fails(api.get('configmaps', 'default', 'c'), 'NOT_FOUND')
   })
 
+  it('lets one of many who create at once win, whole', async () => {
+    for (let round = 0; round < 5; round++) {
+      const tries = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => api.create(configMap({ by: String(i) }))))
+      const won = tries.flatMap((one, i) => (one.status === 'fulfilled' ? [String(i)] : []))
+      assert.equal(won.length, 1)
+      for (const one of tries) if (one.status === 'rejected') assert.equal(codeOf(one.reason), 'CONFLICT')
+      assert.deepEqual((await api.get('configmaps', 'default', 'c')).data, { by: won[0] })
+      await api.delete('configmaps', 'default', 'c')
+    }
+  })
+
   it('sets its part of a status and takes it back', async () => {
     const head = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'kubernetes', namespace: 'default' } }
     const condition = { type: 'weft.dev/Test', status: 'True', reason: 'R', message: 'm', lastTransitionTime: '2026-01-01T00:00:00Z' }

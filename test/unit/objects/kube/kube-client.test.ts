@@ -37,23 +37,32 @@ describe('objects/kube/kube-client', () => {
     assert.deepEqual(stored.metadata, { name: 'c', namespace: 'shop', uid: 'u' })
   })
 
-  it('creates by applying what is not there yet', async () => {
-    answer('PATCH', 201, CONFIG_MAP)
+  it('creates by posting, and makes the fields its own as if it had applied them', async () => {
+    const managed = (operation: string) => [
+      { manager: 'weft', operation, fieldsType: 'FieldsV1' },
+      { manager: 'webhook', operation: 'Update' },
+    ]
+    answer('POST', 201, { ...CONFIG_MAP, metadata: { ...CONFIG_MAP.metadata, resourceVersion: '7', managedFields: managed('Update') } })
+    answer('PATCH', 200, CONFIG_MAP)
     await client.create(CONFIG_MAP)
-    assert.deepEqual(fake.requests, [`GET ${PATH}`, `PATCH ${PATH}?fieldManager=weft`])
+    const collection = PATH.slice(0, PATH.lastIndexOf('/'))
+    assert.deepEqual(fake.requests, [`POST ${collection}?fieldManager=weft`, `PATCH ${PATH}?fieldManager=weft`])
+    const body = { metadata: { resourceVersion: '7', managedFields: managed('Apply') } }
+    assert.deepEqual(fake.bodies.at(-1), { type: 'application/merge-patch+json', body })
   })
 
   it('does not touch what is there', async () => {
-    fake.put('configmaps', CONFIG_MAP)
+    answer('POST', 409, statusOf(409, 'AlreadyExists', 'configmaps "c" already exists'))
     await assert.rejects(client.create(CONFIG_MAP), (error) => codeOf(error) === 'CONFLICT')
-    assert.deepEqual(fake.requests, [`GET ${PATH}`])
+    assert.equal(fake.requests.length, 1)
   })
 
-  it('takes its fields back when somebody was faster', async () => {
-    answer('PATCH', 200, CONFIG_MAP)
-    answer('PATCH', 200, CONFIG_MAP)
-    await assert.rejects(client.create(CONFIG_MAP), (error) => codeOf(error) === 'CONFLICT')
-    assert.deepEqual(fake.bodies.at(-1)?.body, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'c', namespace: 'shop' } })
+  it('has created an object that others change or delete at once', async () => {
+    for (const status of [409, 404]) {
+      answer('POST', 201, CONFIG_MAP)
+      answer('PATCH', status, statusOf(status, '', 'too late'))
+      assert.equal((await client.create(CONFIG_MAP)).metadata.name, 'c')
+    }
   })
 
   it('deletes only the object that is meant', async () => {
