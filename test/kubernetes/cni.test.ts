@@ -199,9 +199,14 @@ describe('the agent on a Kubernetes node', function () {
     writeFileSync(node.path('run/weft/node/released.json'), `[{"namespace":"shop","at":"${new Date().toISOString()}"}]`)
     await node.until('let go', async () => (await node.pods()).filter(isUp).every((each) => redirection(each) === undefined))
     const before = await node.seen()
-    assert.equal(await node.curl('shop/first', `http://${NOWHERE}:8080/`), '')
+    await node.until('plain', async () => (await node.curl('shop/first', `http://${NOWHERE}:8080/`)) === '') // peers are told first
     assert.ok((await node.seen()) > before, 'plain networking')
     writeFileSync(node.path('run/weft/node/released.json'), '[]')
+    await node.until('taken again', async () => CAPTURED.test(await node.curl('shop/first', `http://${NOWHERE}:8080/`)))
+    await node.cluster.kubectl('annotate', 'node', 'node1', `weft.dev/released=${new Date().toISOString()}`)
+    await node.until('let go', async () => (await node.pods()).filter(isUp).every((each) => redirection(each) === undefined))
+    assert.equal(await node.isReady(), false, 'a released node is seen')
+    await node.cluster.kubectl('annotate', 'node', 'node1', 'weft.dev/released-')
     await node.until('taken again', async () => CAPTURED.test(await node.curl('shop/first', `http://${NOWHERE}:8080/`)))
   })
 
