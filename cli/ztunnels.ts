@@ -13,6 +13,8 @@ import { cliFailure } from './errors.ts'
 import type { ZtunnelDump } from './ztunnel-views.ts'
 
 const ADMIN_PORT = 15000
+/** Nodes that are asked at the same time: a dump may be some MB. */
+const AT_ONCE = 8
 
 /** A node's dump, or why there is none. */
 export type NodeDump = { readonly node: string } & ({ readonly dump: ZtunnelDump } | { readonly failure: unknown })
@@ -26,7 +28,8 @@ export async function readDumps(target: Target, namespace: string, wanted: strin
   const chosen = readers.filter(({ node }) => wanted === undefined || node === wanted)
   if (chosen.length === 0) throw objectFailure('NOT_FOUND', { node: wanted })
   const dumps: NodeDump[] = []
-  for (const { node, read } of chosen) dumps.push({ node, ...(await attempt(read)) })
+  for (let at = 0; at < chosen.length; at += AT_ONCE)
+    dumps.push(...(await Promise.all(chosen.slice(at, at + AT_ONCE).map(async ({ node, read }) => ({ node, ...(await attempt(read)) })))))
   return dumps
 }
 

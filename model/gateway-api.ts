@@ -1,6 +1,6 @@
 // Objects of the Kubernetes Gateway API (gateway.networking.k8s.io/v1) as the mesh reads them: the fields it uses, no more.
 // Made by objects/ after validation by objects/schema/gateway-api.ts; read by controlplane. Absent fields have the defaults of the CRDs.
-import type { Condition, LabelSelector, MeshObject } from './object.ts'
+import type { Condition, LabelSelector, MeshObject, StringMap } from './object.ts'
 
 /** Name of this mesh in `controllerName` of classes and in the status of routes. */
 export const GATEWAY_CONTROLLER = 'weft.dev/gateway-controller'
@@ -176,6 +176,12 @@ export interface RouteGroupKind {
 export interface GatewaySpec {
   readonly gatewayClassName: string
   readonly listeners?: readonly GatewayListener[]
+  /** For what is made for the Gateway. */
+  readonly infrastructure?: {
+    readonly labels?: StringMap
+    readonly annotations?: StringMap
+    readonly parametersRef?: unknown
+  } | null
   readonly addresses?: readonly GatewayStatusAddress[]
 }
 

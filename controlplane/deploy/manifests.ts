@@ -17,7 +17,7 @@ export function faultsOf(gateway: Gateway): string[] {
   const faults: string[] = []
   if (name === 'none') faults.push('"none" stands for "no waypoint"')
   else if (!NAME.test(name)) faults.push('a waypoint is also a Service: at most 63 characters a-z, 0-9 and -, beginning with a letter')
-  if (infrastructureOf(gateway).parametersRef !== undefined)
+  if (gateway.spec?.infrastructure?.parametersRef !== undefined)
     faults.push('spec.infrastructure.parametersRef is not supported; labels and annotations of spec.infrastructure are')
   return faults
 }
@@ -27,20 +27,9 @@ export function manifestsFor(gateway: Gateway, settings: DeploySettings): MeshOb
   return [accountOf(gateway), serviceOf(gateway), deploymentOf(gateway, settings), budgetOf(gateway)]
 }
 
-interface Infrastructure {
-  readonly labels?: StringMap
-  readonly annotations?: StringMap
-  readonly parametersRef?: unknown
-}
-
-function infrastructureOf(gateway: Gateway): Infrastructure {
-  const { infrastructure } = (gateway.spec ?? {}) as { readonly infrastructure?: Infrastructure | null }
-  return infrastructure ?? {}
-}
-
 /** What the owner of the Gateway wants on everything that is made for it; the mesh's own keys are left out. */
 function extrasOf(gateway: Gateway): { labels: StringMap; annotations: StringMap } {
-  const { labels, annotations } = infrastructureOf(gateway)
+  const { labels, annotations } = gateway.spec?.infrastructure ?? {}
   return { labels: copied(labels), annotations: copied(annotations) }
 }
 

@@ -71,6 +71,8 @@ function acceptance(object: Gateway, listeners: readonly { readonly accepted: Fi
       'UnsupportedAddress',
       'the address of a waypoint is that of its Service; spec.addresses is not supported',
     )
+  if (object.spec?.infrastructure?.parametersRef !== undefined)
+    return found('Accepted', 'False', 'InvalidParameters', 'spec.infrastructure.parametersRef is not supported')
   const bad = listeners.filter(({ accepted }) => accepted.status !== 'True').length
   if (listeners.length === bad)
     return found('Accepted', 'False', 'ListenersNotValid', `needs a listener of protocol HBONE on port ${WAYPOINT_PORT}`)

@@ -70,6 +70,11 @@ const ROWS: readonly Row[] = [
     want: ['Accepted False UnsupportedAddress', 'Programmed True Programmed', 'mesh GRPCRoute,HTTPRoute 2 '],
   },
   {
+    name: 'parameters that nobody knows',
+    spec: { infrastructure: { parametersRef: { group: '', kind: 'ConfigMap', name: 'more' } } },
+    want: ['Accepted False InvalidParameters', 'Programmed True Programmed', 'mesh GRPCRoute,HTTPRoute 2 '],
+  },
+  {
     name: 'one kind of routes',
     spec: { listeners: [{ ...MESH, allowedRoutes: { kinds: [{ kind: 'HTTPRoute' }] } }] },
     want: ['Accepted True Accepted', 'Programmed True Programmed', 'mesh HTTPRoute 2 '],
