@@ -57,13 +57,25 @@ describe('the redirect mode of a node', function () {
     assert.equal(await node.redirection(client), 'enabled')
   })
 
-  it('a pod that fills its table is put right, and one that owns it is pending; the other one stays as it is', async () => {
+  it('a pod that fills its table, or empties it all the time, is put right; one that owns it is pending; the other stays as it is', async () => {
     const rubbish = Array.from({ length: 20_000 }, (_, n) => `add rule inet weft-pod inbound ip saddr 10.9.${n >> 8}.${n & 255} accept\n`)
     const filler = spawn('nsenter', [`--net=${client.lab.path}`, 'nft', '-f', '-'], { stdio: ['pipe', 'inherit', 'inherit'] })
     filler.stdin.end(rubbish.join(''))
     assert.equal(await new Promise((resolve) => filler.once('exit', resolve)), 0)
     await node.until(() => nft(client.lab.path, 'list table inet weft-pod').length < 10_000, 'put right')
     await node.until(async () => (await call()) === captured(), 'captured')
+    assert.equal(await node.redirection(server), 'enabled')
+
+    // One that empties it all the time: nothing that was emptied is ever taken for whole.
+    const flusher = spawn('nsenter', [`--net=${client.lab.path}`, 'sh', '-c', 'while :; do nft flush chain inet weft-pod outbound; done'], {
+      stdio: 'ignore',
+    })
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    const stopped = new Promise((resolve) => flusher.once('exit', resolve))
+    flusher.kill('SIGKILL')
+    await stopped
+    await node.until(() => nft(client.lab.path, 'list table inet weft-pod').includes(':15001'), 'put right again', 20_000)
+    await node.until(async () => (await node.redirection(client)) === 'enabled' && (await call()) === captured(), 'captured again', 20_000)
     assert.equal(await node.redirection(server), 'enabled')
 
     // An owned table can be changed by the process that made it only.
