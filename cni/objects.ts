@@ -28,8 +28,12 @@ export interface AgentObjectsOptions {
 const NAMESPACE_WAIT_MS = 1_000
 const NAMESPACE_POLL_MS = 20
 
-/** A static pod's uid as the kubelet knows it; the object that stands for it in the API has another. */
 const STATIC_POD_ANNOTATION = 'kubernetes.io/config.hash'
+
+/** By which uid the node knows a pod. A static pod's object in the API has another: it only stands for the pod. */
+export function nodeUidOf(pod: Pod): string {
+  return pod.metadata.annotations?.[STATIC_POD_ANNOTATION] ?? pod.metadata.uid ?? ''
+}
 
 /** The agent's copy. Empty until `onSync`. */
 export class AgentObjects {
@@ -133,5 +137,5 @@ export class AgentObjects {
 }
 
 function isSamePod(pod: Pod, uid: string | undefined): boolean {
-  return uid === undefined || pod.metadata.uid === uid || pod.metadata.annotations?.[STATIC_POD_ANNOTATION] === uid
+  return uid === undefined || pod.metadata.uid === uid || nodeUidOf(pod) === uid
 }

@@ -6,7 +6,7 @@ import { type IpAddress, isIpv6, parseIp } from '../../model/address.ts'
 import type { Pod } from '../../model/object.ts'
 import type { Agent } from '../agent.ts'
 import type { AgentMetrics } from '../metrics.ts'
-import type { AgentObjects } from '../objects.ts'
+import { type AgentObjects, nodeUidOf } from '../objects.ts'
 import { findPlace } from '../place.ts'
 import { REDIRECTION_ANNOTATION } from '../publish.ts'
 import { findSandboxes } from './sandboxes.ts'
@@ -31,11 +31,11 @@ export function takeUpPods(options: TakeUpOptions): number {
   const unknown = objects
     .pods()
     .filter((pod) => isUnknown(agent, pod) && agent.isWanted(pod, objects.namespace(pod.metadata.namespace ?? '')))
-  const sandboxes = find(new Set(unknown.map((pod) => pod.metadata.uid ?? '')), netnsDir)
+  const sandboxes = find(new Set(unknown.map(nodeUidOf)), netnsDir)
   let taken = 0
   for (const pod of unknown) {
-    const { name, namespace = '', uid = '', annotations } = pod.metadata
-    const netns = sandboxes.get(uid)
+    const { name, namespace = '', annotations } = pod.metadata
+    const netns = sandboxes.get(nodeUidOf(pod))
     if (netns === undefined) continue
     const wasCaptured = annotations?.[REDIRECTION_ANNOTATION] === 'enabled'
     try {
