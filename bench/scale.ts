@@ -113,7 +113,7 @@ async function changes(server: ChildProcess, proxies: ChildProcess, mode: Client
 
 function start(file: string, index: number, options: object, execArgv: readonly string[]): ChildProcess {
   const child = fork(join(import.meta.dirname, file), [JSON.stringify(options)], {
-    execArgv: ['--expose-gc', ...execArgv],
+    execArgv: ['--expose-gc', '--max-semi-space-size=2', ...execArgv], // as the chart starts the control plane
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   const core = values.cores.split(',')[index] ?? 'any'

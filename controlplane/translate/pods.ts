@@ -123,7 +123,7 @@ export class PodTranslator {
     this.#pods.set(key, pod)
     if (faults.length > 0) this.#faults.set(key, faults)
     else this.#faults.delete(key)
-    this.#put(uidOf(pod, this.#names), workload, before)
+    this.#put(workload?.uid ?? uidOf(pod, this.#names), workload, before) // the same text, kept once
   }
 
   #make(key: string, pod: Pod, context: PodContext, faults: ObjectFault[]): Workload | undefined {
