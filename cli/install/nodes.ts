@@ -14,6 +14,7 @@ const MOST_NAMED = 3
 
 interface PlacedPod extends AnyObject {
   readonly spec?: { readonly nodeName?: string }
+  readonly status?: { readonly phase?: string }
 }
 
 /** What to work on. */
@@ -67,13 +68,11 @@ function isMarked({ metadata }: AnyObject): boolean {
   return metadata.annotations?.[RELEASED_ANNOTATION] !== undefined
 }
 
+/** Pods that have ended keep the annotation: nothing of them is in the mesh. */
 function enrolledPods(cluster: Pick<InstallCluster, 'list'>): Promise<readonly PlacedPod[]> {
-  return cluster.list<PlacedPod>(
-    KIND.pods,
-    undefined,
-    undefined,
-    ({ metadata }) => metadata.annotations?.[REDIRECTION_ANNOTATION] !== undefined,
-  )
+  const isEnrolled = ({ metadata, status }: PlacedPod): boolean =>
+    metadata.annotations?.[REDIRECTION_ANNOTATION] !== undefined && !/^(Succeeded|Failed)$/.test(status?.phase ?? '')
+  return cluster.list<PlacedPod>(KIND.pods, undefined, undefined, isEnrolled)
 }
 
 function nodesOf(pods: readonly PlacedPod[]): string {

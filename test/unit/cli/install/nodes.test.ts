@@ -17,6 +17,7 @@ const world = (): FakeInstallCluster =>
     .add('pods', pod('a', 'n1'))
     .add('pods', pod('b', 'n2'))
     .add('pods', pod('c', 'n2', false))
+    .add('pods', { ...pod('job', 'n2'), ...{ status: { phase: 'Succeeded' } } })
 
 describe('giving pods back before the mesh goes', () => {
   it('marks every node and waits until no pod is in the mesh', async () => {
