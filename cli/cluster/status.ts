@@ -1,6 +1,6 @@
 // State of the mesh in a cluster: its components with their versions, nodes, enrolled pods, certificates, what was released.
 // Gathered from the API and from ztunnels; what cannot be had is said, never left out silently.
-import { messageOf } from '../../kit/error.ts'
+import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Namespace, Node, Pod } from '../../model/object.ts'
 import type { ObjectApi } from '../../objects/api.ts'
 import { REDIRECTION_ANNOTATION } from '../../runtime/annotations.ts'
@@ -232,8 +232,9 @@ async function readMemory(access: ClusterAccess, namespace: string): Promise<Rea
   try {
     const path = `/apis/metrics.k8s.io/v1beta1/namespaces/${encodeURIComponent(namespace)}/pods`
     list = (await access.get(path, { resource: 'pods.metrics.k8s.io', namespace })) as Usage
-  } catch {
-    return new Map() // most test clusters have none, and not everybody may read it
+  } catch (error) {
+    if (!['NOT_FOUND', 'FORBIDDEN', 'NOT_READY'].includes(codeOf(error))) throw error
+    return new Map() // most clusters for tests have no such API, and not everybody may read it
   }
   return new Map(
     (list.items ?? []).map(({ metadata, containers }) => [

@@ -1,11 +1,13 @@
 // The command line on a real cluster: objects, logs, commands in pods, what proxies know, waypoints, and the kill switch with the
 // control plane away. Pods run the shop's image; nothing of the shop is there.
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { until } from './cluster/processes.ts'
 import { APP_IMAGE } from './cluster/images.ts'
 import { type MeshCluster, meshCluster, SYSTEM } from './mesh-cluster.ts'
 
 const NAMESPACE = 'cli'
+const WEFT = join(import.meta.dirname, '../../cli/main.ts')
 const SERVE = `require('http').createServer((request, response) => response.end('hello')).listen(8080, '::', () => console.log('listening'))`
 
 function pod(name: string, command: readonly string[]): object {
@@ -118,6 +120,47 @@ describe('weft on a cluster', function () {
       await weft('label', 'namespace', NAMESPACE, 'istio.io/dataplane-mode=ambient')
     }
     await until('the pods are captured again', 90_000, () => isCaptured(true))
+  })
+
+  it('releases nodes with control plane and agents dead, from the node itself', async () => {
+    const select = (value: string | null) =>
+      kubectl(
+        'patch',
+        'ds',
+        'cni',
+        '-n',
+        SYSTEM,
+        '-p',
+        JSON.stringify({ spec: { template: { spec: { nodeSelector: { 'weft.dev/nowhere': value } } } } }),
+      )
+    const count = async (account: string): Promise<number> =>
+      (
+        await kubectl('get', 'pods', '-n', SYSTEM, '-o', `jsonpath={.items[?(@.spec.serviceAccountName=="${account}")].metadata.name}`)
+      ).stdout
+        .split(' ')
+        .filter((name) => name !== '').length
+    await kubectl('scale', 'deploy', 'controlplane', '-n', SYSTEM, '--replicas=0')
+    await select('x')
+    try {
+      await until('the agents are gone', 60_000, async () => (await count('cni')) + (await count('controlplane')) === 0)
+      const refused = await mesh.weft('release', '--all')
+      assert.equal(refused.status, 1)
+      assert.match(refused.stderr, /node1: no agent runs there; on the node, as root: weft release --local --all/)
+      for (const number of [1, 2]) {
+        const { status, stdout, stderr } = await mesh.cluster.onNode(number, process.execPath, WEFT, 'release', '--local', '--all')
+        assert.equal(status, 0, stderr)
+        assert.match(stdout, /pods released without the agent/)
+      }
+      // Nobody has told the other side: a request now is plaintext from end to end, or it would hang.
+      assert.equal((await mesh.weft(...fetchServer)).stdout, 'hello\n')
+    } finally {
+      await select(null)
+      await kubectl('scale', 'deploy', 'controlplane', '-n', SYSTEM, '--replicas=2')
+      await until('the agents are back', 120_000, async () => (await count('cni')) === 2)
+    }
+    await until('the release is taken back', 60_000, async () => (await mesh.weft('release', '--resume')).status === 0)
+    await until('the pods are captured again', 90_000, () => isCaptured(true))
+    await until('the server answers', 30_000, async () => (await mesh.weft(...fetchServer)).stdout === 'hello\n')
   })
 
   it('says in one sentence what is wrong with a kubeconfig', async () => {
