@@ -226,13 +226,11 @@ describe('the chart', () => {
 
   it('rights of the agent', async () => {
     const base = [
-      'create /events',
       'get /pods',
       'list /namespaces',
       'list /nodes',
       'list /pods',
       'list apps/daemonsets[cni]',
-      'patch /events',
       'patch /nodes',
       'patch /pods/status',
       'watch /namespaces',
