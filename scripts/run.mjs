@@ -35,7 +35,7 @@ const TARGETS = {
   cluster: (args) => {
     setUpMachine('a Kubernetes cluster', '`./weft up` starts a mesh on one machine without one.')
     setUpTools('kubernetes')
-    return node('test/kubernetes/cluster/main.ts', args, args[0] === 'up' ? setUpPeers(['GO']) : {})
+    return node('test/kubernetes/cluster/main.ts', args, ['up', 'mesh'].includes(args[0]) ? setUpPeers(['GO']) : {})
   },
   check: () => check(),
   docs: () => node('scripts/docs.ts', []),

@@ -1,13 +1,11 @@
 // The cluster of this tier: made once for all files, with the mesh installed by `weft install` from an image of this checkout, and
 // removed when the tests have ended, however they end. WEFT_TEST_CLUSTER=NAME uses one that is up and leaves it.
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { makeImage } from '../../scripts/image.ts'
 import { atEnd } from '../support/at-end.ts'
 import { Cluster, guard } from './cluster/cluster.ts'
-import { cgroup2Root } from '../../linux/cgroup.ts'
+import { installMesh } from './cluster/mesh.ts'
 import { attempt, until } from './cluster/processes.ts'
 
 /** What everything of the mesh is in. */
@@ -74,42 +72,13 @@ export class MeshCluster implements AsyncDisposable {
   }
 
   async #install(): Promise<void> {
-    const folder = mkdtempSync(join(tmpdir(), 'weft-tier-'))
-    try {
-      const archive = join(folder, 'image.tar')
-      makeImage({ name: `localhost/weft:${process.pid}`, archive })
-      await this.cluster.load(archive)
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
-    const { status, stdout, stderr } = await this.weft(
-      'install',
-      '--image',
-      `localhost/weft:${process.pid}`,
-      '--timeout',
-      '600',
-      ...this.#values(),
-    )
+    const { status, stdout, stderr } = await installMesh(this.cluster, `localhost/weft:${process.pid}`, (words) => this.weft(...words))
     assert.equal(status, 0, `${stdout}\n${stderr}`)
     await until(
       'both nodes take pods',
       60_000,
       async () => (await this.cluster.kubectl('get', 'nodes', '-o', 'jsonpath={..taints}')) === '',
     )
-  }
-
-  /** Two nodes share a cgroup tree; no kube-proxy: the API server is asked at its own address, and the mesh serves the services. */
-  #values(): string[] {
-    const { id, apiIp, apiPort } = this.cluster.layout
-    const group = join(cgroup2Root(), `${id}-$(NODE_NAME)`)
-    const values = {
-      'cni.cgroup': group,
-      'cni.probeCgroup': `${group}/kubelet`,
-      'cni.serveServices': 'true',
-      'kubernetesApi.host': apiIp,
-      'kubernetesApi.port': String(apiPort),
-    }
-    return Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`])
   }
 }
 

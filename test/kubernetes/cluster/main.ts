@@ -1,15 +1,18 @@
-// The test cluster by hand: `node scripts/run.mjs cluster up|down|load|in|kubectl`; `help` says how.
+// The test cluster by hand: `node scripts/run.mjs cluster up|mesh|down|load|in|kubectl`; `help` says how.
 import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Cluster } from './cluster.ts'
 import { type ClusterOptions, clusterLayout } from './layout.ts'
+import { installMesh } from './mesh.ts'
 import { inNode } from './node.ts'
 import { interrupt, isAlive } from './processes.ts'
 import { removeCluster } from './remove.ts'
 
 const HELP = `A real Kubernetes for tests. Needs root.
   up [--id NAME] [--number 0-63] [--nodes N] [--proxy nftables|iptables] [--dns]   start; prints the kubeconfig
+  mesh [--id NAME] [--number 0-63]           the same without kube-proxy, with cluster DNS, with the mesh and the sample's image on it
   down [--id NAME] [--keep-logs]             remove everything
   load [--id NAME] ARCHIVE…                  give every node an image
   kubectl [--id NAME] -- ARGS…               the cluster's kubectl, as administrator
@@ -43,12 +46,25 @@ try {
 
 async function act(): Promise<number> {
   if (action === 'up') return up()
+  if (action === 'mesh') return mesh()
   if (action === 'down') return down()
   if (action === 'guard') return guardUntilGone()
   if (action === 'load') return load()
   if (action === 'kubectl' || action === 'in') return inside()
   process.stdout.write(HELP)
   return action === 'help' ? 0 : 2
+}
+
+/** A cluster to try the mesh on: what fails leaves it as it is, to be looked at. */
+async function mesh(): Promise<number> {
+  Object.assign(values, { dns: true, proxy: undefined })
+  const status = await up()
+  if (status !== 0) return status
+  const cluster = await Cluster.find(values.id)
+  return installMesh(cluster, 'localhost/weft:dev', (words) => {
+    const command = [join(import.meta.dirname, '../../../cli/main.ts'), ...words]
+    return spawnSync(process.execPath, command, { stdio: 'inherit', env: { ...process.env, ...cluster.env } }).status ?? 1
+  })
 }
 
 async function up(): Promise<number> {
