@@ -9,7 +9,7 @@ import { decodeMessage } from '../proto/wire.ts'
 import { DELTA_ADS } from './ads.ts'
 import { Demand } from './demand.ts'
 import { DeltaStream, type ClientInfo } from './delta-stream.ts'
-import { type EncodedPush, encodePush } from './encode-push.ts'
+import { type EncodedPush, encodePush, PiecePool } from './encode-push.ts'
 import { PushLine } from './push-line.ts'
 import type { PushSource } from './push-source.ts'
 import type { PendingPush } from './subscription.ts'
@@ -81,6 +81,7 @@ export class DeltaServer {
   readonly #limits: ServerLimits
   readonly #demand: Demand
   readonly #line: PushLine
+  readonly #pool = new PiecePool()
   readonly #streams = new Set<DeltaStream>()
   readonly #gatewayStreams = new Set<DeltaStream>() // of callers that serve a gateway; subset of #streams
   readonly #perCaller = new Map<string, number>()
@@ -215,6 +216,7 @@ export class DeltaServer {
       source,
       demand: this.#demand,
       line: this.#line,
+      pool: this.#pool,
       clock,
       limits: this.#limits,
       log,
@@ -251,7 +253,7 @@ export class DeltaServer {
 
   #encode(typeUrl: string, pending: PendingPush, nonce: string): EncodedPush {
     const { source } = this.#options
-    return encodePush({ typeUrl, revision: source.revision, nonce }, source.snapshot(typeUrl), pending)
+    return encodePush({ typeUrl, revision: source.revision, nonce }, source.snapshot(typeUrl), pending, this.#pool)
   }
 
   #tellGateways(): void {

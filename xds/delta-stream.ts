@@ -6,7 +6,7 @@ import type { Log } from '../kit/log.ts'
 import type { DeltaDiscoveryRequest } from '../proto/discovery_pb.ts'
 import type { ServerLimits, XdsCaller } from './delta-server.ts'
 import type { Demand } from './demand.ts'
-import type { EncodedPush } from './encode-push.ts'
+import type { EncodedPush, PiecePool } from './encode-push.ts'
 import { MessageWriter } from './message-writer.ts'
 import type { PushLine } from './push-line.ts'
 import type { ChangeBatch, PushSource } from './push-source.ts'
@@ -38,6 +38,7 @@ interface StreamOptions {
   readonly source: PushSource
   readonly demand: Demand
   readonly line: PushLine
+  readonly pool: PiecePool
   readonly clock: Clock
   readonly limits: ServerLimits
   readonly log: Log
@@ -73,7 +74,7 @@ export class DeltaStream {
   constructor(options: StreamOptions) {
     this.#options = options
     const { call } = options
-    this.#writer = new MessageWriter(call)
+    this.#writer = new MessageWriter(call, options.pool)
     call.on('cancelled', () => this.#finish())
     call.on('error', () => this.#finish())
     call.on('end', () => {

@@ -3,6 +3,8 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js'
 
+import type { PiecePool } from './encode-push.ts'
+
 type Call = ServerDuplexStream<Buffer, Buffer>
 
 interface Message {
@@ -17,12 +19,14 @@ const PREFIX_BYTES = 5
 export class MessageWriter {
   readonly #call: Call
   readonly #stream: ServerHttp2Stream | undefined
+  readonly #pool: PiecePool
   readonly #queue: Message[] = []
   #isWaiting = false
   #hasBegun = false
 
-  constructor(call: Call) {
+  constructor(call: Call, pool: PiecePool) {
     this.#call = call
+    this.#pool = pool
     this.#stream = streamOf(call)
   }
 
@@ -53,7 +57,11 @@ export class MessageWriter {
     if (stream.destroyed || stream.closed) return false
     if (!this.#hasBegun) this.#call.sendMetadata(new Metadata())
     this.#hasBegun = true
-    if (stream.write(piece)) return true
+    // After a failure the session may still hold the piece: then it is left to the garbage collector.
+    const giveBack = (error?: Error | null): void => {
+      if (error === undefined || error === null) this.#pool.give(piece)
+    }
+    if (stream.write(piece, giveBack)) return true
     this.#isWaiting = true
     stream.once('drain', () => {
       this.#isWaiting = false
