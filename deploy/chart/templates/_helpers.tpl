@@ -46,7 +46,7 @@ imagePullSecrets:
 {{- $root := index . 0 -}}
 image: {{ include "weft.image" $root | quote }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-command: [node, --max-semi-space-size=2, {{ index . 1 }}]
+command: [node, --max-semi-space-size={{ ternary 4 2 (hasPrefix "ztunnel/" (index . 1)) }}, {{ index . 1 }}]
 workingDir: /opt/weft
 terminationMessagePolicy: FallbackToLogsOnError # weft install shows it
 {{- end }}
