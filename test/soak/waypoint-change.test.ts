@@ -6,8 +6,8 @@ import type { Pod } from '../../model/object.ts'
 import type { LoadOptions } from '../support/waypoint-load.ts'
 import { appService, backend, httpRoute, SPACE, WAYPOINT, WaypointStage } from '../support/waypoint-stage.ts'
 
-const EDITS = 200
-const EDIT_EVERY_MS = 30
+const EDITS = 1000
+const EDIT_EVERY_MS = 15
 const EDIT_EFFECT_MS = 1000
 const BACK_WITHIN_MS = 10_000
 const route = (edit: number): object =>
@@ -18,11 +18,13 @@ const route = (edit: number): object =>
     },
   ])
 const LOAD: LoadOptions = { url: 'http://edited/', connections: 32, perSecond: 200, header: 'x-edit' }
+/** For the edits. */
+const MUCH: LoadOptions = { ...LOAD, perSecond: 1000 }
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const now = (): number => performance.timeOrigin + performance.now()
 
 describe('a waypoint in change', function () {
-  this.timeout('60s')
+  this.timeout('120s')
   let stage: WaypointStage
 
   before(async () => {
@@ -34,7 +36,7 @@ describe('a waypoint in change', function () {
 
   it('answers by a configuration that was in force, while routes are edited under load', async () => {
     const appliedMs: number[] = [Number.NEGATIVE_INFINITY]
-    const report = await stage.under(stage.client, LOAD, async () => {
+    const report = await stage.under(stage.client, MUCH, async () => {
       await pause(500)
       for (let edit = 1; edit <= EDITS; edit++) {
         appliedMs[edit] = now()
@@ -44,14 +46,25 @@ describe('a waypoint in change', function () {
       await pause(EDIT_EFFECT_MS)
     })
     assert.deepEqual([Object.keys(report.status), report.errors], [['200'], {}])
-    let newest = 0
+    const answers = report.answers.toSorted((a, b) => a[1] - b[1])
+    const inForce: number[] = [] // the newest edit that was seen up to each answer
     const effectMs: number[] = []
-    for (const [sentMs, answeredMs, , value] of report.answers.toSorted((a, b) => a[1] - b[1])) {
+    let newest = 0
+    let before = 0 // answers that were there when this one was asked for
+    const asked = report.answers.toSorted((a, b) => a[0] - b[0])
+    for (const [sentMs, answeredMs, , value] of answers) {
       const edit = Number(value)
-      assert.ok(value !== '' && (appliedMs[edit] ?? Infinity) < answeredMs, `answer of edit ${value} before it was made`)
-      const older = report.answers.findLast((each) => each[1] < sentMs) // what was seen before it was sent may not be undone
-      if (older !== undefined) assert.ok(edit >= Number(older[3]), `edit ${value} after ${older[3]} was in force`)
+      assert.ok(
+        value !== '' && (appliedMs[edit] ?? Infinity) < answeredMs,
+        `answer of edit ${value}, sent at ${sentMs}, before it was made`,
+      )
       for (; newest < edit; newest++) effectMs.push(answeredMs - (appliedMs[newest + 1] ?? 0))
+      inForce.push(newest)
+    }
+    for (const answer of asked) {
+      while (before < answers.length && (answers[before]?.[1] ?? Infinity) < answer[0]) before++
+      const seen = before === 0 ? 0 : (inForce[before - 1] ?? 0)
+      assert.ok(Number(answer[3]) >= seen, `edit ${answer[3]} after ${seen} was in force`) // what was seen may not be undone
     }
     assert.equal(newest, EDITS)
     effectMs.sort((a, b) => a - b)

@@ -39,8 +39,8 @@ let sent = 0
 await (options.requests === undefined ? steady(options.perSecond ?? 100) : all(options.requests))
 durations.sort((a, b) => a - b)
 const at = (share: number): number => Math.round((durations[Math.floor((durations.length - 1) * share)] ?? 0) * 10) / 10
-console.log(JSON.stringify({ sent, status, errors, values, answers, p50Ms: at(0.5), p99Ms: at(0.99) } satisfies LoadReport))
-process.exit(0)
+const report = { sent, status, errors, values, answers, p50Ms: at(0.5), p99Ms: at(0.99) } satisfies LoadReport
+process.stdout.write(JSON.stringify(report), () => process.exit(0)) // a pipe takes a long line in pieces
 
 async function all(requests: number): Promise<void> {
   const lane = async (): Promise<void> => {
