@@ -32,7 +32,7 @@ export async function startNode(cluster: ClusterLayout, number: number, binaries
   await startContainerd(cluster, node, binaries)
   for (const image of images) await importImage(cluster, number, binaries, image)
   startKubelet(cluster, node, binaries)
-  if (cluster.proxy !== undefined) startKubeProxy(cluster, node, binaries)
+  if (cluster.proxy !== undefined) startKubeProxy(cluster, node, binaries, cluster.proxy)
   const podCidr = await podCidrOf(cluster, node, binaries)
   await addRoutes(cluster, node, podCidr)
   writeFileSync(join(node.dir, 'etc/cni/net.d/10-bridge.conflist'), JSON.stringify(bridgeConf(podCidr)))
@@ -130,10 +130,11 @@ export function startKubelet(cluster: ClusterLayout, node: NodeLayout, binaries:
   startDaemon(cluster, `${node.name}-kubelet`, command, [groupOf(node, 'kubelet')])
 }
 
-function startKubeProxy(cluster: ClusterLayout, node: NodeLayout, binaries: Binaries): void {
+/** Starts kube-proxy on a node, as the daemon NODE-kube-proxy. */
+export function startKubeProxy(cluster: ClusterLayout, node: NodeLayout, binaries: Binaries, mode: 'nftables' | 'iptables'): void {
   const flags = [
     ...['--kubeconfig', join(cluster.dir, 'kube-proxy.conf'), '--hostname-override', node.name],
-    ...['--proxy-mode', cluster.proxy ?? '', '--cluster-cidr', cluster.podCidr],
+    ...['--proxy-mode', mode, '--cluster-cidr', cluster.podCidr],
     ...['--conntrack-max-per-core', '0'], // 0: leave the sysctls alone, they are the whole machine's
     ...['--conntrack-tcp-timeout-established', '0', '--conntrack-tcp-timeout-close-wait', '0'],
   ]
