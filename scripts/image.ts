@@ -1,6 +1,6 @@
 // Makes the one image of the mesh as an OCI archive, from the packed package, without docker and without a registry: the interpreter,
 // the libraries that it and libbpf need, nft, and /opt/weft with the packages of production. `node scripts/run.mjs build:image
-// [--tarball FILE] [--name NAME] [--out FILE]`. No certificates of authorities: Node.js brings its own.
+// [--tarball FILE] [--name NAME] [--out FILE] | --rootfs DIR`. No certificates of authorities: Node.js brings its own.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -47,6 +47,20 @@ export function makeImage(options: ImageOptions): { bytes: number; unpackedBytes
     const { name, archive } = options
     const made = writeImageArchive({ name, layers, archive, entrypoint: [NODE], env: ['NODE_ENV=production'], workdir: HOME, labels })
     return { ...made, unpackedBytes: layers.reduce((sum, layer) => sum + layer.unpackedSize, 0) }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+/** The same as a folder, for builders that make the image themselves. */
+export function makeImageRoot(folder: string): void {
+  const scratch = mkdtempSync(join(tmpdir(), 'weft-image-'))
+  try {
+    mkdirSync(folder, { recursive: true })
+    run('tar', ['-xzf', baseLayer(scratch).file, '-C', folder], scratch)
+    const root = join(scratch, 'package')
+    putPackage(root, pack(scratch), scratch)
+    cpSync(root, folder, { recursive: true })
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -163,17 +177,21 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`
 }
 
+function writeImage(name: string, out: string, tarball: string | undefined): void {
+  const made = makeImage({ name, archive: out, tarball })
+  process.stdout.write(`${out}: ${name}, ${megabytes(made.bytes)} (unpacked ${megabytes(made.unpackedBytes)}), ${made.digest}\n`)
+  process.stdout.write(`load it: ctr -n k8s.io images import ${basename(out)}, or: docker load -i ${basename(out)}\n`)
+}
+
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       name: { type: 'string', default: `localhost/weft:${version()}` },
       out: { type: 'string', default: join(ROOT, '.cache/weft-image.tar') },
       tarball: { type: 'string' },
+      rootfs: { type: 'string' },
     },
   })
-  const made = makeImage({ name: values.name, archive: values.out, tarball: values.tarball })
-  process.stdout.write(
-    `${values.out}: ${values.name}, ${megabytes(made.bytes)} (unpacked ${megabytes(made.unpackedBytes)}), ${made.digest}\n`,
-  )
-  process.stdout.write(`load it: ctr -n k8s.io images import ${basename(values.out)}, or: docker load -i ${basename(values.out)}\n`)
+  if (values.rootfs !== undefined) makeImageRoot(values.rootfs)
+  else writeImage(values.name, values.out, values.tarball)
 }
