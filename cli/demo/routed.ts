@@ -29,12 +29,10 @@ export const ROUTED_SCENES: readonly ((stage: ShopStage) => Promise<readonly Cla
 /** The whole shop behind a waypoint, while orders are placed. */
 async function waypoint(stage: ShopStage): Promise<Claim[]> {
   const before = await stage.orders()
-  await stage.objects('routes/waypoint.yaml', 'apply')
-  const isThere = await stage.until(() => stage.says('gateways', 'waypoint', 'Programmed'), SCENE_LIMIT_MS)
-  await stage.setLabels({ 'istio.io/use-waypoint': 'waypoint' })
+  const isThere = await putBehindWaypoint(stage)
   const wanted = `spiffe://cluster.local/ns/${SHOP}/sa/cart`
   const find = async (): Promise<Readonly<Record<string, unknown>> | undefined> =>
-    (await stage.accessLines()).find((line) => line['src.identity'] === wanted && line.path === '/payments')
+    (await stage.accessLines()).find((line) => line['src.identity'] === wanted && String(line.path).startsWith('/payments/'))
   await stage.until(async () => (await find()) !== undefined, SCENE_LIMIT_MS)
   const line = await find()
   const after = await stage.orders()
@@ -50,6 +48,14 @@ async function waypoint(stage: ShopStage): Promise<Claim[]> {
       `${after.done - before.done} orders, ${after.failed - before.failed} failed`,
     ),
   ]
+}
+
+/** Sends the shop's requests through a waypoint from now on. @returns whether the waypoint was there in time */
+export async function putBehindWaypoint(stage: ShopStage): Promise<boolean> {
+  await stage.objects('routes/waypoint.yaml', 'apply')
+  const isThere = await stage.until(() => stage.says('gateways', 'waypoint', 'Programmed'), SCENE_LIMIT_MS)
+  await stage.setLabels({ 'istio.io/use-waypoint': 'waypoint' })
+  return isThere
 }
 
 /** 90 : 10. */
@@ -146,7 +152,7 @@ async function mirrored(stage: ShopStage): Promise<Claim[]> {
 }
 
 /** Plays with a file of routes/ in force. */
-async function withRoute<T>(stage: ShopStage, name: string, play: () => Promise<T>): Promise<T> {
+export async function withRoute<T>(stage: ShopStage, name: string, play: () => Promise<T>): Promise<T> {
   const file = `routes/${name}.yaml`
   await stage.objects(file, 'apply')
   await stage.pause(EFFECT_MS)

@@ -30,7 +30,7 @@ serve({
   'POST /carts/:id/checkout': async (request) => {
     const cart = find(request.params.id)
     if (cart.items.length === 0) throw new Refusal(409, 'the cart is empty')
-    const payment = await call('POST', `${PAYMENTS}/payments`, { request, body: { order: cart.id, cents: cart.cents } })
+    const payment = await call('PUT', `${PAYMENTS}/payments/${cart.id}`, { request, body: { cents: cart.cents } })
     carts.delete(cart.id)
     log('sold', { order: cart.id, cents: cart.cents, payment: payment.id, payments: payment.version })
     return { order: cart.id, items: cart.items, cents: cart.cents, payment }

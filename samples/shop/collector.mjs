@@ -1,6 +1,6 @@
 // A collector of traces to look at: takes OTLP in JSON over HTTP on PORT (default 4318), keeps the last traces in memory and shows
-// them as trees: GET /traces?last=3&path=/api (only those with a path that begins so), GET /spans (JSON). Not for production: it
-// forgets, and shows everything to everybody.
+// them as trees: GET /traces?last=3&path=/api (only those with a path that begins so) or ?id=TRACE, GET /spans?id=TRACE (JSON; of all
+// traces without an id). Not for production: it forgets, and shows everything to everybody.
 import http from 'node:http'
 
 const PORT = Number(process.env.PORT ?? 4318)
@@ -25,9 +25,9 @@ const server = http.createServer(async (request, response) => {
       return send(200, 'application/json', '{}')
     }
     if (pathname === '/readyz') return send(200, 'text/plain', 'ready\n')
-    if (pathname === '/spans') return send(200, 'application/json', JSON.stringify([...traces.values()].flat()))
+    if (pathname === '/spans') return send(200, 'application/json', JSON.stringify(chosen(searchParams).flatMap(([, spans]) => spans)))
     if (pathname === '/traces') return send(200, 'text/plain; charset=utf-8', show(searchParams))
-    send(404, 'text/plain', 'POST /v1/traces, GET /traces?last=N&path=PREFIX, GET /spans\n')
+    send(404, 'text/plain', 'POST /v1/traces, GET /traces?last=N&path=PREFIX&id=TRACE, GET /spans?id=TRACE\n')
   } catch (error) {
     send(400, 'text/plain', `${error.message}\n`)
   }
@@ -70,11 +70,19 @@ function valuesOf(attributes = []) {
   return Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]))
 }
 
+/** Of all traces, or the one that is wanted. */
+function chosen(wanted) {
+  const id = wanted.get('id')
+  return [...traces].filter(([each]) => id === null || each === id)
+}
+
 function show(wanted) {
   const last = Math.max(1, Number(wanted.get('last') ?? SHOWN_TRACES) || SHOWN_TRACES)
   const path = wanted.get('path') ?? ''
   const hasPath = (span) => String(span.attributes['url.path'] ?? '').startsWith(path)
-  const shown = [...traces].filter(([, spans]) => spans.some(hasPath)).slice(-last)
+  const shown = chosen(wanted)
+    .filter(([, spans]) => spans.some(hasPath))
+    .slice(-last)
   return shown.length === 0 ? 'no traces yet\n' : shown.map(([id, spans]) => tree(id, spans)).join('\n')
 }
 

@@ -5,8 +5,8 @@ import http from 'node:http'
 const CALL_TIMEOUT_MS = 5000
 const LONGEST_BODY_BYTES = 64 * 1024
 const SHUTDOWN_MS = 10_000
-/** Headers that a service passes on, so that one order can be followed through all logs. */
-const PASSED_ON = ['x-request-id', 'traceparent', 'tracestate']
+/** Headers that a service passes on, so that one order can be followed through all logs (and be made to fail at the till). */
+const PASSED_ON = ['x-request-id', 'traceparent', 'tracestate', 'x-fail-every']
 
 /** An answer that is not 200; throw it from a handler. */
 export class Refusal extends Error {

@@ -57,8 +57,8 @@ class Service implements AsyncDisposable {
   }
 }
 
-const order = (front: string, items: unknown): Promise<Response> =>
-  fetch(`${front}/api/orders`, { method: 'POST', body: JSON.stringify({ items }), headers: { 'x-request-id': 'order-1' } })
+const order = (front: string, items: unknown, more: Record<string, string> = {}): Promise<Response> =>
+  fetch(`${front}/api/orders`, { method: 'POST', body: JSON.stringify({ items }), headers: { 'x-request-id': 'order-1', ...more } })
 
 describe('samples', () => {
   it('the shop sells, refuses with reasons, and passes the request id on', async () => {
@@ -78,6 +78,9 @@ describe('samples', () => {
     assert.equal((await order(url, [{ product: 'nothing' }])).status, 404)
     assert.equal((await order(url, [{ product: 'cup', quantity: -1 }])).status, 400)
     assert.equal((await order(url, [])).status, 400)
+    const unpaid = await order(url, [{ product: 'teapot' }], { 'x-fail-every': '1' })
+    assert.equal(unpaid.status, 502)
+    assert.match(await unpaid.text(), /the till is stuck/)
     assert.match(await (await fetch(url)).text(), /Teapot/)
     assert.equal((await fetch(`${url}/readyz`)).status, 200)
     assert.equal((await fetch(`${url}/healthz`)).status, 200)
