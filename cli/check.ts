@@ -90,7 +90,8 @@ function isFileSystem(name: string): boolean {
     .some((line) => line.trim().split(/\s+/).at(-1) === name)
 }
 
-function which(tool: string): string | undefined {
+/** Where a program is, looked for in the usual directories; undefined when it is in none. */
+export function which(tool: string): string | undefined {
   return `${SEARCH_PATH}`
     .split(delimiter)
     .map((dir) => join(dir, tool))

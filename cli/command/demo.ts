@@ -7,8 +7,11 @@ import { raiseFileLimit } from '../../linux/limits.ts'
 import { checkMachine } from '../check.ts'
 import type { Claim } from '../demo/claim.ts'
 import { SCENES } from '../demo/claims.ts'
-import { PLAINTEXT_MARKER, SHOP } from '../demo/shop-stage.ts'
+import { putBehindWaypoint } from '../demo/routed.ts'
+import { scraped } from '../demo/scraped.ts'
+import { PLAINTEXT_MARKER, SHOP, SPANS_MARKER } from '../demo/shop-stage.ts'
 import { Stage } from '../demo/stage.ts'
+import { traced } from '../demo/traced.ts'
 import type { Conversation } from '../demo/traffic.ts'
 import { countFrom, parseMeshName } from '../options.ts'
 import { formatTable, print, printNote, sentenceOf } from '../output.ts'
@@ -19,6 +22,8 @@ interface DemoFlags {
   readonly nodes: number
 }
 
+/** Those that also play on a cluster, and those that need what only this mesh has: a collector of traces, nodes that run Prometheus. */
+const ALL_SCENES: readonly ((stage: Stage) => Promise<readonly Claim[]>)[] = [...SCENES, traced, scraped]
 const SHOW_EVERY_MS = 5000
 const FIRST_LOOK_MS = 4000
 const MOST_ROWS = 12
@@ -54,14 +59,14 @@ async function run(flags: DemoFlags): Promise<void> {
   })
   print(`\nThe tea shop runs on ${flags.nodes} nodes, ready after ${seconds().trim()}. None of its services knows about a mesh.\n`)
   if (flags.check) process.exitCode = (await check(stage, tell)) ? 0 : 1
-  else await show(stage, flags.name, stopped.signal)
+  else await show(stage, flags.name, stopped.signal, tell)
   tell('removing the mesh')
 }
 
 /** @returns whether every claim held */
 async function check(stage: Stage, tell: (sentence: string) => void): Promise<boolean> {
   const claims: Claim[] = []
-  for (const scene of SCENES) {
+  for (const scene of ALL_SCENES) {
     tell(`trying: ${scene.name}`)
     try {
       claims.push(...(await scene(stage)))
@@ -69,28 +74,45 @@ async function check(stage: Stage, tell: (sentence: string) => void): Promise<bo
       claims.push({ says: `scene ${scene.name}`, isTrue: false, evidence: sentenceOf(error) })
     }
   }
-  print(
-    formatTable(
-      ['', 'CLAIM', 'SEEN'],
-      claims.map(({ says, isTrue, evidence }) => [isTrue ? 'ok' : 'FAIL', says, evidence]),
-    ),
-  )
+  print(formatTable(['', 'CLAIM', 'SEEN'], claims.map(rowOf)))
+  for (const { says, picture } of claims) if (picture !== undefined) print(`\n${says}:\n${picture}`)
   return claims.every(({ isTrue }) => isTrue)
 }
 
-async function show(stage: Stage, name: string, signal: AbortSignal): Promise<void> {
+function rowOf({ says, isTrue, evidence, notTried }: Claim): string[] {
+  return notTried === undefined ? [isTrue ? 'ok' : 'FAIL', says, evidence] : ['--', says, `not tried: ${notTried}`]
+}
+
+async function show(stage: Stage, name: string, signal: AbortSignal, tell: (sentence: string) => void): Promise<void> {
   await pause(systemClock, FIRST_LOOK_MS, signal)
   let isFirst = true
   while (!signal.aborted) {
     const seen = await stage.tap.seen(PLAINTEXT_MARKER)
+    const spans = await stage.tap.seen(SPANS_MARKER)
     const flows = await stage.tap.tcpBetween(await stage.podIps())
     print(conversations(stage.traffic.read().slice(0, MOST_ROWS)))
     print(
-      `on the wire between the nodes: ${flows.length} TCP connections of pods, ${flows.filter((flow) => flow.serverPort === 15008).length} of them to port 15008; "${PLAINTEXT_MARKER}" read ${seen} times\n`,
+      `on the wire between the nodes: ${flows.length} TCP connections of pods, ${flows.filter((flow) => flow.serverPort === 15008).length} of them to port 15008; "${PLAINTEXT_MARKER}" read ${seen} times${spans === 0 ? '' : ` (with ${spans} messages of spans and their answers: they go to the collector in the clear)`}\n`,
     )
-    if (isFirst) print(tryNext(name))
+    if (isFirst) {
+      await showTrace(stage, signal, tell)
+      print(tryNext(name))
+    }
     isFirst = false
     await pause(systemClock, SHOW_EVERY_MS, signal)
+  }
+}
+
+/** One order as a tree; the waypoint that it needs is gone afterwards. */
+async function showTrace(stage: Stage, signal: AbortSignal, tell: (sentence: string) => void): Promise<void> {
+  tell('following one order through a waypoint, while payments fails at times')
+  try {
+    await putBehindWaypoint(stage)
+    for (const { says, evidence, picture } of await traced(stage)) print(`${says}:\n${picture ?? evidence}\n`)
+    await stage.setLabels({ 'istio.io/use-waypoint': null })
+    await stage.objects('routes/waypoint.yaml', 'delete')
+  } catch (error) {
+    if (!signal.aborted) throw error // Ctrl-C ends the commands in pods, too
   }
 }
 

@@ -5,6 +5,10 @@ export interface Claim {
   readonly says: string
   readonly isTrue: boolean
   readonly evidence: string
+  /** Why it could not be tried here; then nothing was seen, and that is no fault. */
+  readonly notTried?: string
+  /** More of what was seen, of several lines. */
+  readonly picture?: string
 }
 
 /** How long a scene waits for what must come. */

@@ -13,6 +13,8 @@ import type { Traffic } from './traffic.ts'
 export const SHOP = 'shop'
 /** Text that every request of the shop carries; seen on a link, the link carries plaintext. */
 export const PLAINTEXT_MARKER = 'HTTP/1.1'
+/** Text of every message with spans, which waypoints send to the collector in plaintext. */
+export const SPANS_MARKER = 'POST /v1/traces'
 /** Where the shop's files are. */
 export const SHOP_DIR = join(resolve(import.meta.dirname, '../..'), 'samples/shop')
 

@@ -9,11 +9,17 @@ import type { MeshObject, Pod } from '../../model/object.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
 import { statusOf } from '../../runtime/status.ts'
 import { Tap } from '../../tap/tap.ts'
-import { PLAINTEXT_MARKER, type PodCommand, SHOP, SHOP_DIR, ShopStage } from './shop-stage.ts'
+import { PLAINTEXT_MARKER, type PodCommand, SHOP, SHOP_DIR, ShopStage, SPANS_MARKER } from './shop-stage.ts'
 import { Traffic } from './traffic.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const START_LIMIT_MS = 60_000
+/** Every trace, to the collector of observe/collector.yaml. */
+const TRACING_ARGS = [
+  ['--tracing-endpoint', 'http://collector.observe.svc.cluster.local:4318'],
+  ['--tracing-protocol', 'http'],
+  ['--tracing-sampling', '100'],
+].flat()
 
 /** A running demo; dispose ends and removes it. */
 export class Stage extends ShopStage implements AsyncDisposable {
@@ -44,13 +50,15 @@ export class Stage extends ShopStage implements AsyncDisposable {
         source: join(SHOP_DIR, 'shop.yaml'),
         images: { 'weft/shop:dev': SHOP_DIR },
         hasMesh: true,
+        componentArgs: { controlplane: TRACING_ARGS },
         clock,
         log,
         tell,
       }),
     )
-    const tap = stack.use(await Tap.open({ device: mesh.layout.bridge, markers: [PLAINTEXT_MARKER] }))
+    const tap = stack.use(await Tap.open({ device: mesh.layout.bridge, markers: [PLAINTEXT_MARKER, SPANS_MARKER] }))
     const stage = new Stage(mesh, tap, name, clock)
+    await stage.objects('observe/collector.yaml', 'apply')
     tell('waiting for the shop')
     const isReady = async (): Promise<boolean> => {
       const status = await statusOf(mesh, true)
