@@ -60,6 +60,7 @@ export class PodWorker {
   #inits: ContainerRunner[] = []
   #containers: ContainerRunner[] = []
   #sentStatus = ''
+  #sending: Promise<void> = Promise.resolve()
   #statusTimer: Disposable | undefined
   #config = new Map<string, MeshObject>()
 
@@ -301,7 +302,14 @@ export class PodWorker {
     })
   }
 
-  async #sendStatus(): Promise<void> {
+  /** One after the other: of two under way the older might be stored last, and would stay. */
+  #sendStatus(): Promise<void> {
+    const sent = this.#sending.then(() => this.#storeStatus())
+    this.#sending = sent.catch(() => undefined) // whoever sent it is told
+    return sent
+  }
+
+  async #storeStatus(): Promise<void> {
     const { client, clock, node } = this.#context
     const nowIso = new Date(clock.nowMs()).toISOString()
     const view = (runner: ContainerRunner) => ({ container: runner.options.container, view: runner.view() })
