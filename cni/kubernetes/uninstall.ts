@@ -9,10 +9,10 @@ import type { AgentSettings } from '../settings.ts'
 
 /** Runs in the node's network namespace, without an agent beside it. @throws when the kernel or a directory refuses */
 export function uninstallNode(settings: AgentSettings, log: Log): void {
-  const { cniConfDir, cniBinDir, stateDir } = settings
+  const { cniConfDir, cniBinDir, stateDir, zdsPath, cniPath } = settings
   if (cniConfDir !== '') uninstallPlugin({ confDir: cniConfDir, binDir: cniBinDir }) // first: pods that start from now on ask for no agent
   const files = new PodFiles(stateDir, log)
   clearRedirect({ settings, places: () => files.load().map(({ place }) => place), log })
-  rmSync(stateDir, { recursive: true, force: true })
+  for (const path of [stateDir, zdsPath, cniPath]) rmSync(path, { recursive: true, force: true })
   log.info('the mesh has left this node')
 }
