@@ -40,7 +40,7 @@ export class MeshNamespace implements AsyncDisposable {
       spec: {
         nodeSelector: { 'kubernetes.io/hostname': `node${node}` },
         automountServiceAccountToken: false,
-        terminationGracePeriodSeconds: 0,
+        terminationGracePeriodSeconds: 1, // with 0 the API forgets a pod that still runs
         containers: [{ name: 'app', image: APP_IMAGE, imagePullPolicy: 'Never', command: ['sh', '-c', script], ...more }],
         ...spec,
       },
