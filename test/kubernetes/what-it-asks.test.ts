@@ -9,6 +9,7 @@ import { NOT_READY_TAINT } from '../../cni/kubernetes/taint.ts'
 import { parseFile } from '../../objects/document.ts'
 import { until } from './cluster/processes.ts'
 import { meshCluster, type MeshCluster, SYSTEM } from './mesh-cluster.ts'
+import { isEnrolled, MeshNamespace } from './pods.ts'
 
 interface Rule {
   readonly apiGroups?: readonly string[]
@@ -108,9 +109,11 @@ describe('what the mesh asks the API server', () => {
 })
 
 /** A bit of everything: kinds with a status, a waypoint that comes and goes, a node that was registered with the taint. */
-async function makeItAsk({ cluster }: MeshCluster): Promise<void> {
+async function makeItAsk(mesh: MeshCluster): Promise<void> {
+  const { cluster } = mesh
   await cluster.kubectl('taint', 'node', 'node1', `${NOT_READY_TAINT}=:NoSchedule`, '--overwrite')
-  await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: SPACE, labels: { 'istio.io/use-waypoint': 'waypoint' } } })
+  const space = await MeshNamespace.make(mesh, SPACE)
+  await cluster.kubectl('label', 'namespace', SPACE, 'istio.io/use-waypoint=waypoint')
   const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'payments', namespace: SPACE }, spec: { ports: [{ port: 80 }] } }
   const parentRefs = [{ kind: 'Service', group: '', name: 'payments', port: 80 }]
   const grpc = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GRPCRoute', spec: { parentRefs, rules: [] } }
@@ -125,6 +128,8 @@ async function makeItAsk({ cluster }: MeshCluster): Promise<void> {
     }))
   })
   await cluster.apply(service, ...objects, ...others)
+  await cluster.apply(space.pod('one', 2, 'exec sleep 100000'))
+  await until('the pod is in the mesh', STATUS_MS, async () => isEnrolled(await space.get('one')))
   await until('the waypoint is made', STATUS_MS, async () => (await cluster.try('-n', SPACE, 'get', 'deployment', 'waypoint')).status === 0)
   for (const plural of ['grpcroutes', 'virtualservices', 'destinationrules', 'httproutes', 'authorizationpolicies', 'ratelimitpolicies']) {
     const path = 'jsonpath={.items[*].status}'
