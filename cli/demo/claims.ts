@@ -75,7 +75,7 @@ async function strict(stage: ShopStage): Promise<Claim[]> {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name: 'visitor', namespace: 'outside' },
-    spec: { containers: [{ name: 'visitor', image: 'weft/shop:dev', command: ['sleep', '3600'] }] },
+    spec: { terminationGracePeriodSeconds: 1, containers: [{ name: 'visitor', image: 'weft/shop:dev', command: ['sleep', '3600'] }] },
   })
   const url = `http://front.${SHOP}/healthz`
   let before = ''

@@ -57,7 +57,7 @@ export class ClusterShop extends ShopStage implements AsyncDisposable {
 
   async remove(plural: string, namespace: string | undefined, name: string): Promise<void> {
     const place = namespace === undefined ? [] : ['-n', namespace]
-    await this.#mesh.cluster.kubectl(...place, 'delete', GROUPS[plural] ?? plural, name, '--wait=false')
+    await this.#mesh.cluster.kubectl(...place, 'delete', GROUPS[plural] ?? plural, name, `--wait=${plural === 'namespaces'}`) // one of that name comes again
   }
 
   async setLabels(labels: Readonly<Record<string, string | null>>): Promise<void> {

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { cacheDir } from './layout.ts'
 import { run } from './processes.ts'
 
@@ -98,47 +98,55 @@ interface Step {
 }
 
 const STEPS: readonly Step[] = [
-  { makes: KUBE_PROGRAMS, make: makeKubernetes },
-  { makes: ['etcd'], make: makeEtcd },
+  { makes: [...KUBE_PROGRAMS, 'etcd', 'coredns', 'helm'], make: makeTogether },
   { makes: ['containerd', 'containerd-shim-runc-v2', 'ctr'], make: makeContainerd },
   { makes: ['runc'], make: makeRunc },
   { makes: ['cni'], make: makeCniPlugins },
-  { makes: ['coredns'], make: makeCoreDns },
-  { makes: ['helm'], make: makeHelm },
   { makes: ['pause'], make: makePause },
 ]
 
 function fingerprint(): string {
-  const recipe = JSON.stringify([VERSIONS, CNI_PLUGINS, COREDNS_PLUGINS, process.arch])
+  const recipe = JSON.stringify([VERSIONS, CNI_PLUGINS, COREDNS_PLUGINS, STEPS.map(({ makes }) => makes), process.arch])
   return createHash('sha256').update(recipe).digest('hex').slice(0, 8)
 }
 
-/** The programs are packages of one module; its staging modules are named one by one, their `replace` lines count only in its own go.mod. */
-async function makeKubernetes(builder: Builder): Promise<void> {
+/**
+ * What shares Kubernetes' libraries is built in one module, so that they are compiled once. Kubernetes' staging modules are named one by
+ * one: the `replace` lines of its go.mod count only there.
+ */
+async function makeTogether(builder: Builder): Promise<void> {
   const module = await moduleDir(builder, `k8s.io/kubernetes@${VERSIONS.kubernetes}`)
-  const staging = [
-    ...new Set([...readFileSync(join(module, 'go.mod'), 'utf8').matchAll(/^\s*(k8s\.io\/[a-z0-9-]+) v0\.0\.0$/gm)].map(([, name]) => name)),
+  const mentions = readFileSync(join(module, 'go.mod'), 'utf8').matchAll(/^\s*(k8s\.io\/[a-z0-9-]+) v0\.0\.0$/gm)
+  const staging = [...new Set([...mentions].map(([, name]) => name))]
+  const replaces = staging.map((name) => `replace ${name} => ${name} ${VERSIONS.kubernetes.replace('v1.', 'v0.')}`)
+  const requires = [
+    `k8s.io/kubernetes ${VERSIONS.kubernetes}`,
+    `go.etcd.io/etcd/server/v3 ${VERSIONS.etcd}`,
+    `github.com/coredns/coredns ${VERSIONS.coredns}`,
+    `helm.sh/helm/v4 ${VERSIONS.helm}`,
   ]
-  const stagingVersion = VERSIONS.kubernetes.replace('v1.', 'v0.')
-  const replaces = staging.map((name) => `replace ${name} => ${name} ${stagingVersion}`)
-  writeModule(builder, `require k8s.io/kubernetes ${VERSIONS.kubernetes}\n${replaces.join('\n')}`, {
-    'tools.go': `//go:build tools\n\npackage tools\n\nimport (\n${KUBE_PROGRAMS.map((name) => `\t_ "k8s.io/kubernetes/cmd/${name}"`).join('\n')}\n)\n`,
+  const packages = [...KUBE_PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`), 'helm.sh/helm/v4/cmd/helm']
+  const plugins = COREDNS_PLUGINS.map((name) => `_ "github.com/coredns/coredns/plugin/${name}"`)
+  writeModule(builder, [...requires.map((line) => `require ${line}`), ...replaces].join('\n'), {
+    'tools.go': `//go:build tools\n\n${goFile(
+      'tools',
+      packages.map((name) => `_ "${name}"`),
+    )}`,
+    'coredns/main.go': goFile('main', [...plugins, '"github.com/coredns/coredns/coremain"'], 'coremain.Run()'),
+    'etcd/main.go': goFile('main', ['"os"', '"go.etcd.io/etcd/server/v3/etcdmain"'], 'etcdmain.Main(os.Args)'),
   })
   await go(builder, ['mod', 'tidy', '-e'])
   const [, minor] = VERSIONS.kubernetes.split('.')
   const values = { gitVersion: VERSIONS.kubernetes, gitMajor: '1', gitMinor: minor }
-  const packages = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version']
-  const flags = packages.flatMap((name) => Object.entries(values).map(([key, value]) => `-X ${name}.${key}=${value}`))
-  await build(
-    builder,
-    KUBE_PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`),
-    { ldflags: flags.join(' ') },
-  )
+  const places = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version']
+  const flags = places.flatMap((place) => Object.entries(values).map(([key, value]) => `-X ${place}.${key}=${value}`))
+  const ldflags = [...flags, `-X helm.sh/helm/v4/internal/version.version=${VERSIONS.helm}`].join(' ')
+  await build(builder, [...packages, './coredns', './etcd'], { ldflags })
 }
 
-async function makeEtcd(builder: Builder): Promise<void> {
-  await copyModule(builder, `go.etcd.io/etcd/server/v3@${VERSIONS.etcd}`)
-  await build(builder, ['.'], { mod: true, output: 'etcd' })
+function goFile(name: string, imports: readonly string[], main = ''): string {
+  const body = main === '' ? '' : `\nfunc main() { ${main} }\n`
+  return `package ${name}\n\nimport (\n${imports.map((line) => `\t${line}`).join('\n')}\n)\n${body}`
 }
 
 async function makeContainerd(builder: Builder): Promise<void> {
@@ -164,25 +172,6 @@ async function makeCniPlugins(builder: Builder): Promise<void> {
   )
 }
 
-/** With the plugins that a cluster needs: the full set would bring every cloud's client. */
-async function makeCoreDns(builder: Builder): Promise<void> {
-  const imports = [
-    ...COREDNS_PLUGINS.map((name) => `_ "github.com/coredns/coredns/plugin/${name}"`),
-    '"github.com/coredns/coredns/coremain"',
-  ]
-  writeModule(builder, `require github.com/coredns/coredns ${VERSIONS.coredns}`, {
-    'main.go': `package main\n\nimport (\n${imports.map((line) => `\t${line}`).join('\n')}\n)\n\nfunc main() { coremain.Run() }\n`,
-  })
-  await go(builder, ['mod', 'tidy', '-e'])
-  await build(builder, ['.'], { output: 'coredns' })
-}
-
-async function makeHelm(builder: Builder): Promise<void> {
-  await copyModule(builder, `helm.sh/helm/v4@${VERSIONS.helm}`)
-  const ldflags = `-X helm.sh/helm/v4/internal/version.version=${VERSIONS.helm}`
-  await build(builder, ['./cmd/helm'], { mod: true, ldflags, output: 'helm' })
-}
-
 /** The first process of every sandbox: waits, reaps, ends when told. */
 async function makePause(builder: Builder): Promise<void> {
   const body = `signals := make(chan os.Signal, 8)
@@ -204,7 +193,10 @@ async function makePause(builder: Builder): Promise<void> {
 
 function writeModule({ sources }: Builder, requirements: string, files: Readonly<Record<string, string>>): void {
   writeFileSync(join(sources, 'go.mod'), `module built\n\ngo 1.26.0\n\n${requirements}\n`)
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(sources, name), text)
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(sources, name)), { recursive: true })
+    writeFileSync(join(sources, name), text)
+  }
 }
 
 async function moduleDir(builder: Builder, module: string): Promise<string> {
@@ -233,8 +225,6 @@ interface BuildOptions {
   readonly tags?: string
   readonly ldflags?: string
   readonly hasC?: boolean
-  /** Whether the compiler may complete go.mod. */
-  readonly mod?: boolean
   /** A file of the folder, or `FOLDER/`; else one file per package, named by it. */
   readonly output?: string
 }
@@ -247,7 +237,6 @@ async function build(builder: Builder, packages: readonly string[], options: Bui
   const args = [
     ...['build', '-trimpath', '-buildvcs=false', '-ldflags', `-s -w ${options.ldflags ?? ''}`],
     ...(options.tags === undefined ? [] : ['-tags', options.tags]),
-    ...(options.mod === true ? ['-mod=mod'] : []),
     ...['-o', isOne ? join(half, options.output ?? '') : `${half}/`, ...packages],
   ]
   await go(builder, args, { CGO_ENABLED: options.hasC === true ? '1' : '0' })
