@@ -66,11 +66,20 @@ describe('Envoy', function () {
       assert.equal(await digest(await client.open(at('digest')), 3 * MIB), summary(pattern(3 * MIB)))
     })
 
-    // Envoy 1.40 resets with INTERNAL_ERROR, without END_STREAM and before all bytes are out, when a TCP upstream ends first.
+    // When a TCP upstream ends first, Envoy 1.40 mostly resets with INTERNAL_ERROR, without END_STREAM and before all bytes are
+    // out; on a busy machine it sometimes ends in order, and then all of them are.
     it('resets a tunnel whose app ends first, which we never pass on as an end', async () => {
-      await assert.rejects(greeted(await client.open(at('greet'))), { code: 'ECONNRESET' })
-      const end = client.ends.at(-1)
-      assert.deepEqual([end?.by, end?.error?.code, end?.error?.detail], ['tunnel', 'STREAM_RESET', { h2: 'internalError' }])
+      let resets = 0
+      for (let round = 0; round < 10; round++) {
+        const ended = client.ends.length + 1
+        const came = await greeted(await client.open(at('greet'))).catch((error: { code: string }) => error.code)
+        while (client.ends.length < ended) await sleep(5)
+        const end = client.ends[ended - 1]
+        if (came !== 'ECONNRESET') assert.deepEqual([came, end?.by], [GREETING, 'both'])
+        else assert.deepEqual([end?.by, end?.error?.code, end?.error?.detail], ['tunnel', 'STREAM_RESET', { h2: 'internalError' }])
+        if (came === 'ECONNRESET') resets++
+      }
+      assert.ok(resets > 0)
     })
 
     it('gets baggage, forwarded and traceparent as we sent them', async () => {
