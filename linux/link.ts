@@ -1,7 +1,7 @@
 // What the kernel says about a network device, asked in rtnetlink: which device is at the other end of a pod's veth.
 // Used by the node agent, which knows the pod's side only.
-import { closeSync } from 'node:fs'
-import { check, library, linuxFailure } from './ffi.ts'
+import { linuxFailure } from './ffi.ts'
+import { askNetlink, NETLINK, NETLINK_ERROR, NETLINK_HEADER_BYTES } from './netlink.ts'
 import { inNetns } from './netns.ts'
 
 /** A device, seen from inside its namespace. */
@@ -19,17 +19,7 @@ export interface LinkView {
  * @throws MeshError SYSCALL_FAILED, RTNETLINK_REFUSED
  */
 export function viewLink(key: string | number): LinkView | undefined {
-  const { socket, send, recv } = libc()
-  const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), 'socket')
-  try {
-    const question = getLink(key)
-    check(send(fd, question, question.length, 0), 'send rtnetlink')
-    const answer = Buffer.alloc(ANSWER_BYTES)
-    const length = Number(check(recv(fd, answer, answer.length, 0), 'recv rtnetlink'))
-    return readAnswer(answer.subarray(0, length))
-  } finally {
-    closeSync(fd)
-  }
+  return readAnswer(askNetlink(NETLINK.ROUTE, RTM_GETLINK, NLM_F_REQUEST, whichLink(key), ANSWER_BYTES))
 }
 
 /**
@@ -45,15 +35,9 @@ export function hostSideOf(netnsFd: number, name: string): number {
   return outside?.peerIndex === inside.index && outside.kind === inside.kind ? outside.index : 0
 }
 
-const AF_NETLINK = 16
-const SOCK_RAW = 3
-const SOCK_CLOEXEC = 0o2000000
-const NETLINK_ROUTE = 0
 const NLM_F_REQUEST = 1
-const NLMSG_ERROR = 2
 const RTM_NEWLINK = 16
 const RTM_GETLINK = 18
-const HEADER_BYTES = 16 // struct nlmsghdr
 const IFINFO_BYTES = 16 // struct ifinfomsg
 const IFLA_IFNAME = 3
 const IFLA_LINK = 5
@@ -65,17 +49,14 @@ const ATTRIBUTE_TYPE = 0x3fff // without NLA_F_NESTED
 const ANSWER_BYTES = 32 * 1024
 const ENODEV = 19
 
-function getLink(key: string | number): Buffer {
+/** struct ifinfomsg and attributes. */
+function whichLink(key: string | number): Buffer {
   const name = typeof key === 'string' ? attribute(IFLA_IFNAME, Buffer.from(`${key}\0`)) : Buffer.alloc(0)
   const mask = Buffer.alloc(4)
   mask.writeUInt32LE(RTEXT_FILTER_SKIP_STATS)
-  const head = Buffer.alloc(HEADER_BYTES + IFINFO_BYTES)
-  if (typeof key === 'number') head.writeInt32LE(key, HEADER_BYTES + 4)
-  const message = Buffer.concat([head, name, attribute(IFLA_EXT_MASK, mask)])
-  message.writeUInt32LE(message.length, 0)
-  message.writeUInt16LE(RTM_GETLINK, 4)
-  message.writeUInt16LE(NLM_F_REQUEST, 6)
-  return message
+  const head = Buffer.alloc(IFINFO_BYTES)
+  if (typeof key === 'number') head.writeInt32LE(key, 4)
+  return Buffer.concat([head, name, attribute(IFLA_EXT_MASK, mask)])
 }
 
 /** struct rtattr { u16 length, type } and a value, padded to 4 bytes. */
@@ -88,17 +69,17 @@ function attribute(type: number, value: Buffer): Buffer {
 }
 
 function readAnswer(answer: Buffer): LinkView | undefined {
-  const type = answer.length < HEADER_BYTES + 4 ? 0 : answer.readUInt16LE(4)
-  if (type === NLMSG_ERROR) {
-    const errno = -answer.readInt32LE(HEADER_BYTES)
+  const type = answer.length < NETLINK_HEADER_BYTES + 4 ? 0 : answer.readUInt16LE(4)
+  if (type === NETLINK_ERROR) {
+    const errno = -answer.readInt32LE(NETLINK_HEADER_BYTES)
     if (errno === ENODEV) return undefined
     throw linuxFailure('RTNETLINK_REFUSED', { type: RTM_GETLINK, errno })
   }
   if (type !== RTM_NEWLINK) throw linuxFailure('RTNETLINK_REFUSED', { type, errno: 0 })
-  const attributes = attributesOf(answer.subarray(HEADER_BYTES + IFINFO_BYTES, answer.readUInt32LE(0)))
+  const attributes = attributesOf(answer.subarray(NETLINK_HEADER_BYTES + IFINFO_BYTES, answer.readUInt32LE(0)))
   const info = attributesOf(attributes.get(IFLA_LINKINFO) ?? Buffer.alloc(0))
   const kind = info.get(IFLA_INFO_KIND)?.toString('latin1').replace(/\0.*$/, '') ?? ''
-  return { index: answer.readInt32LE(HEADER_BYTES + 4), peerIndex: attributes.get(IFLA_LINK)?.readInt32LE(0) ?? 0, kind }
+  return { index: answer.readInt32LE(NETLINK_HEADER_BYTES + 4), peerIndex: attributes.get(IFLA_LINK)?.readInt32LE(0) ?? 0, kind }
 }
 
 function attributesOf(bytes: Buffer): Map<number, Buffer> {
@@ -110,24 +91,4 @@ function attributesOf(bytes: Buffer): Map<number, Buffer> {
     at += Math.ceil(length / 4) * 4
   }
   return found
-}
-
-interface NetlinkCalls {
-  socket(family: number, type: number, protocol: number): number
-  send(fd: number, data: Buffer, length: number, flags: number): number | bigint
-  recv(fd: number, data: Buffer, length: number, flags: number): number | bigint
-}
-
-let calls: NetlinkCalls | undefined
-
-function libc(): NetlinkCalls {
-  if (calls === undefined) {
-    const c = library('libc.so.6')
-    calls = {
-      socket: c.func('int socket(int family, int type, int protocol)'),
-      send: c.func('int64 send(int fd, const void *data, size_t length, int flags)'),
-      recv: c.func('int64 recv(int fd, _Out_ void *data, size_t length, int flags)'),
-    }
-  }
-  return calls
 }

@@ -13,10 +13,11 @@ export const NETLINK_ERROR = 2
 
 /**
  * @param body what stands behind the header
- * @returns the first datagram of the answer, cut at 4 KiB
+ * @param mostBytes where the answer is cut
+ * @returns the first datagram of the answer
  * @throws MeshError SYSCALL_FAILED
  */
-export function askNetlink(protocol: number, type: number, flags: number, body: Buffer): Buffer {
+export function askNetlink(protocol: number, type: number, flags: number, body: Buffer, mostBytes = 4096): Buffer {
   const message = Buffer.alloc(NETLINK_HEADER_BYTES + body.length)
   message.writeUInt32LE(message.length, 0)
   message.writeUInt16LE(type, 4)
@@ -27,7 +28,7 @@ export function askNetlink(protocol: number, type: number, flags: number, body: 
   const fd = check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), 'socket')
   try {
     check(send(fd, message, message.length, 0), 'send netlink')
-    const answer = Buffer.alloc(4096)
+    const answer = Buffer.alloc(mostBytes)
     return answer.subarray(0, Number(check(recv(fd, answer, answer.length, 0), 'recv netlink')))
   } finally {
     closeSync(fd)
