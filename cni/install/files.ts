@@ -1,5 +1,17 @@
-// Files of the host that are replaced whole: whoever reads them sees the old one or the new one, never a part.
-import { chmodSync, closeSync, fsyncSync, lstatSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+// Files of the host that are read with care, or replaced whole: whoever reads them sees the old one or the new one, never a part.
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { codeOf } from '../../kit/error.ts'
 
@@ -48,6 +60,16 @@ function modeOf(path: string): number {
     return statSync(path).mode & 0o777
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return 0o644
+    throw error
+  }
+}
+
+/** Names in a directory; none when there is no such directory. */
+export function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
     throw error
   }
 }

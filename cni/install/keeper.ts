@@ -3,11 +3,11 @@
 import { existsSync, type FSWatcher, readdirSync, readFileSync, renameSync, rmSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock, Timer } from '../../kit/clock.ts'
-import { codeOf, messageOf } from '../../kit/error.ts'
+import { messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { cniFailure } from '../errors.ts'
 import { confFiles, insertPlugin, PLUGIN_TYPE, removePlugin, SAVED_SUFFIX } from './conf-list.ts'
-import { isProgram, readConf, replaceFile } from './files.ts'
+import { isProgram, namesIn, readConf, replaceFile } from './files.ts'
 
 /** Where the plugin goes. */
 export interface InstallPlaces {
@@ -178,13 +178,4 @@ export function uninstallPlugin({ confDir, binDir }: InstallPlaces): void {
     }
   }
   rmSync(join(binDir, PLUGIN_TYPE), { force: true }) // last: until here every list that names it can run it
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return []
-    throw error
-  }
 }

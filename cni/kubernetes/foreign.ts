@@ -7,7 +7,7 @@ import { codeOf } from '../../kit/error.ts'
 import { cgroupOfPid } from '../../linux/cgroup.ts'
 import { cniFailure } from '../errors.ts'
 import { confFiles, ISTIO_PLUGIN_TYPE, pluginTypes } from '../install/conf-list.ts'
-import { readConf } from '../install/files.ts'
+import { namesIn, readConf } from '../install/files.ts'
 import { podUidOf } from '../proxy-groups.ts'
 
 /** Somebody else, in words; `id` is what `--beside` names to accept it. */
@@ -84,13 +84,4 @@ function socketBalancers({ cgroup, bpffsDir, programs = foreignConnectPrograms }
     ...new Set(programs(cgroup, bpffsDir).map(({ name, hook }) => `${name === '' ? 'a program without a name' : name} at ${hook}`)),
   ]
   return names.map((name): Foreigner => ({ id: 'socket-lb', sign: name }))
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return []
-    throw error
-  }
 }
