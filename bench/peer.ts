@@ -2,7 +2,9 @@
 // the numbers. One process per end, started by bench/mesh.ts inside a pod; prints one JSON line.
 //   echo IP PORT                         sends back what it reads, one connection after another
 //   ping IP PORT SIZE SECONDS WARM-UP    one connection, SIZE bytes there and back: percentiles in microseconds
-//   connect IP PORT SECONDS WARM-UP      connect, one byte there and back, close: connections per second
+//   connect IP PORT,… AT-ONCE SECONDS WARM-UP
+//                                        connect, one byte there and back, close, so many at once: connections per second. The
+//                                        ports take turns: one alone runs out of source ports (TIME_WAIT) within seconds
 import { isIpv6, parseIp } from '../model/address.ts'
 import type { IpAddress } from '../model/address.ts'
 import { encodeSockaddr } from '../linux/sockaddr.ts'
@@ -91,17 +93,24 @@ function ping(ip: IpAddress, port: number, size: number, seconds: number, warmUp
   print({ p50: at(0.5), p99: at(0.99), p999: at(0.999), perSecond: Math.round(samples.length / seconds) })
 }
 
-function connects(ip: IpAddress, port: number, seconds: number, warmUpSeconds: number): void {
+function connects(ip: IpAddress, ports: readonly number[], atOnce: number, seconds: number, warmUpSeconds: number): void {
+  // An app serves one connection after the other: a second one on its port would wait for the first to be closed.
+  if (atOnce > ports.length) throw new Error(`connect: ${atOnce} at once need as many ports`)
   const data = Buffer.alloc(1, 0x61)
-  const once = (): void => {
-    const fd = dial(ip, port)
-    roundTrip(fd, data)
-    libc.close(fd)
+  let next = 0
+  const batch = (): void => {
+    const fds = Array.from({ length: atOnce }, () => dial(ip, ports[next++ % ports.length] ?? 0))
+    for (const fd of fds) check(libc.send(fd, data, 1, MSG_NOSIGNAL), 'send')
+    for (const fd of fds) {
+      if (Number(check(libc.recv(fd, data, 1, 0), 'recv')) === 0) throw new Error('the peer closed the connection')
+      libc.close(fd)
+    }
   }
-  for (const end = performance.now() + warmUpSeconds * 1000; performance.now() < end; ) once()
-  let count = 0
-  for (const end = performance.now() + seconds * 1000; performance.now() < end; count++) once()
-  print({ perSecond: Math.round(count / seconds) })
+  for (const end = performance.now() + warmUpSeconds * 1000; performance.now() < end; ) batch()
+  next = 0
+  const start = performance.now()
+  for (const end = start + seconds * 1000; performance.now() < end; ) batch()
+  print({ perSecond: Math.round((next * 1000) / (performance.now() - start)) })
 }
 
 function print(value: unknown): void {
@@ -113,9 +122,10 @@ function main(args: readonly string[]): void {
   const ip = parseIp(address)
   if (ip === undefined) throw new Error(`usage: peer.ts echo|ping|connect IP PORT …; ${JSON.stringify(address)} is no IP address`)
   const [first = 0, second = 0, third = 0] = rest.map(Number)
+  const ports = port.split(',').map(Number)
   if (command === 'echo') echo(ip, Number(port))
   else if (command === 'ping') ping(ip, Number(port), first, second, third)
-  else if (command === 'connect') connects(ip, Number(port), first, second)
+  else if (command === 'connect') connects(ip, ports, first, second, third)
   else throw new Error(`usage: peer.ts echo|ping|connect IP PORT …; there is no command ${JSON.stringify(command)}`)
 }
 
