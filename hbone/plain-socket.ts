@@ -53,7 +53,7 @@ export function adoptFd(fd: number, options: { readonly connecting: boolean }): 
   return new PlainSocket({ fd }, options.connecting)
 }
 
-/** A TCP socket. Nothing is read before `attach`. */
+/** A TCP socket. Nothing is read before `attach` or `readAhead`. */
 export class PlainSocket {
   /** Resolves once connected. @throws MeshError DIAL_FAILED (`cause` = ECONNREFUSED, ETIMEDOUT, …) */
   readonly connected: Promise<void>
@@ -69,6 +69,8 @@ export class PlainSocket {
   /** What the kernel reads into, if it is not the shared buffer. */
   #own: Block | undefined
   #isBusy = false
+  /** What `readAhead` has read; undefined = it was not asked for, or is over. */
+  #ahead: Buffer | undefined
   #isScheduled = false
   /** Bytes of the writev under way. */
   #writing = 0
@@ -122,8 +124,19 @@ export class PlainSocket {
   attach(reader: PlainReader): void {
     if (this.#reader !== undefined) throw new TypeError('a socket has one reader')
     this.#reader = reader
+    const ahead = this.#ahead
+    this.#ahead = undefined
+    const mayGoOn = ahead === undefined || ahead.length === 0 || this.#isResetting || reader.onBytes(ahead, ahead.length)
+    if (this.#hasPeerEnded) reader.onEnd()
     if (this.#isClosed) reader.onClosed(this.#error)
-    else this.#socket.resume()
+    else if (mayGoOn) this.#socket.resume()
+  }
+
+  /** Reads once before `attach`, which then gives it to the reader first: what a client sends at once does not wait for a turn. */
+  readAhead(): void {
+    if (this.#reader !== undefined || this.#ahead !== undefined || this.#isClosed) return
+    this.#ahead = EMPTY
+    this.#socket.resume()
   }
 
   pause(): void {
@@ -211,7 +224,10 @@ export class PlainSocket {
     const block = this.#own
     this.#own = undefined
     this.#isBusy = length >= BUSY_BYTES
-    if (this.#reader === undefined) return false
+    if (this.#reader === undefined) {
+      if (block === undefined) this.#ahead = Buffer.from((shared ?? EMPTY).subarray(0, length))
+      return false
+    }
     if (block !== undefined && this.#isBusy) return this.#reader.onBlock(block, length)
     const mayGoOn = this.#reader.onBytes(block?.room ?? shared ?? EMPTY, length)
     block?.release()

@@ -105,6 +105,11 @@ export function peerAddress(fd: number): Endpoint {
   return askAddress(fd, 'getpeername')
 }
 
+/** Whether a connect has succeeded already, as one to an address of the same namespace has before `connect` returns. */
+export function isConnected(fd: number): boolean {
+  return libc().getpeername(fd, answer, lengthOf(SOCKADDR_BYTES)) === 0
+}
+
 /** The kernel's number of a socket, never used twice; also its value in a socket map. @throws MeshError SYSCALL_FAILED */
 export function socketCookie(fd: number): bigint {
   const value = Buffer.alloc(8)

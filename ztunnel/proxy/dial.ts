@@ -11,7 +11,7 @@ import type { PoolKey } from '../../hbone/pool.ts'
 import type { Clock } from '../../kit/clock.ts'
 import { codeOf } from '../../kit/error.ts'
 import type { MeshError } from '../../kit/error.ts'
-import { setKeepalive, tcpConnect } from '../../linux/socket.ts'
+import { isConnected, setKeepalive, tcpConnect } from '../../linux/socket.ts'
 import { PROXY_MARK, SOURCE_MARK } from '../../linux/source-routing.ts'
 import { formatEndpoint } from '../../model/address.ts'
 import type { Endpoint, IpAddress } from '../../model/address.ts'
@@ -48,11 +48,11 @@ export class SocketFactory {
    */
   async connectPlain(to: Endpoint, sourceIp?: IpAddress): Promise<PlainSocket> {
     const fd = this.#open(to, sourceIp)
-    const socket = adoptFd(fd, { connecting: true })
-    void socket.closed.then(
-      () => this.#options.budget.give(1),
-      () => this.#options.budget.give(1),
-    )
+    const isReady = isConnected(fd) // most are: the app is in the same namespace
+    const socket = adoptFd(fd, { connecting: !isReady })
+    const gone = (): void => this.#options.budget.give(1)
+    void socket.closed.then(gone, gone)
+    if (isReady) return socket
     try {
       await this.#withDeadline(socket.connected, to)
       return socket

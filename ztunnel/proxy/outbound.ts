@@ -93,6 +93,7 @@ async function throughTunnel(
   life: Life,
   counters: Counters,
 ): Promise<void> {
+  accepted.socket.readAhead() // while the peer decides
   const key = { source: pod.id, destinations: route.peers, to: route.to, sourceIp: accepted.source.ip }
   const deadline = pod.clock.after(answerTimeoutMs(pod), () => life.end(ztunnelFailure('DIAL_TIMEOUT', { to: formatEndpoint(route.to) })))
   const tunnel = await pod.pool
