@@ -2,9 +2,7 @@
 // the numbers. One process per end, started by bench/mesh.ts inside a pod; prints one JSON line.
 //   echo IP PORT                         sends back what it reads, one connection after another
 //   ping IP PORT SIZE SECONDS WARM-UP    one connection, SIZE bytes there and back: percentiles in microseconds
-//   connect IP PORT,… AT-ONCE SECONDS WARM-UP
-//                                        connect, one byte there and back, close, so many at once: connections per second. The
-//                                        ports take turns: one alone runs out of source ports (TIME_WAIT) within seconds
+//   connect IP PORT,… AT-ONCE SECONDS WARM-UP   connect, a byte there and back, close: connections per second
 import { isIpv6, parseIp } from '../model/address.ts'
 import type { IpAddress } from '../model/address.ts'
 import { encodeSockaddr } from '../linux/sockaddr.ts'
@@ -93,6 +91,7 @@ function ping(ip: IpAddress, port: number, size: number, seconds: number, warmUp
   print({ p50: at(0.5), p99: at(0.99), p999: at(0.999), perSecond: Math.round(samples.length / seconds) })
 }
 
+/** The ports take turns: one alone would run out of source ports within seconds (TIME_WAIT). */
 function connects(ip: IpAddress, ports: readonly number[], atOnce: number, seconds: number, warmUpSeconds: number): void {
   // An app serves one connection after the other: a second one on its port would wait for the first to be closed.
   if (atOnce > ports.length) throw new Error(`connect: ${atOnce} at once need as many ports`)

@@ -1,6 +1,6 @@
 // A workload as it is told to the other end (CONNECT header `baggage`), and as the other end told it: for metrics and logs
 // only, never for decisions.
-import type { BaggageFields } from './baggage.ts'
+import { formatBaggage, type BaggageFields } from './baggage.ts'
 import type { Workload } from '../model/workload.ts'
 import type { WorkloadFacts } from '../telemetry/connection-record.ts'
 
@@ -18,6 +18,19 @@ export function baggageOf(workload: Workload): BaggageFields {
     region: workload.locality.region,
     zone: workload.locality.zone,
   }
+}
+
+/** Texts of workloads that stand in a table: a change makes a new object. */
+const texts = new WeakMap<Workload, string>()
+
+/** @returns the header's value for a source, made once per workload */
+export function baggageTextOf(workload: Workload): string {
+  let text = texts.get(workload)
+  if (text === undefined) {
+    text = formatBaggage(baggageOf(workload))
+    texts.set(workload, text)
+  }
+  return text
 }
 
 /** What a peer said, as the facts of a record; absent values stay absent. */

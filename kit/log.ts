@@ -39,11 +39,12 @@ type Level = (typeof LEVELS)[number]
  * @throws RangeError when `levels` cannot be parsed
  */
 export function createLog(options: { process: string; levels?: string; destination?: DestinationStream }): RootLog {
+  const time = new LineTime()
   const root = pino(
     {
       base: { process: options.process },
       level: 'debug',
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: () => `,"time":"${time.text(systemClock.nowMs())}"`,
       messageKey: 'message',
       formatters: { level: (label) => ({ level: label }) },
     },
@@ -76,6 +77,22 @@ export function createLog(options: { process: string; levels?: string; destinati
       for (const [area, logger] of areas) logger.level = levelOf(area)
     },
     levels: () => levels.text,
+  }
+}
+
+/** ISO 8601 times in UTC with milliseconds, as Date.toISOString; within a second only the milliseconds are formatted anew. */
+export class LineTime {
+  #second = Number.NaN
+  #prefix = ''
+
+  /** @param ms Unix time in whole milliseconds, not before 1970 */
+  text(ms: number): string {
+    const second = Math.floor(ms / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#prefix = new Date(second * 1000).toISOString().slice(0, -4)
+    }
+    return `${this.#prefix}${String(ms - second * 1000).padStart(3, '0')}Z`
   }
 }
 

@@ -2,11 +2,10 @@
 // step, in this order. Follows istio/ztunnel:src/proxy/outbound.rs.
 import { randomUUID } from 'node:crypto'
 import type net from 'node:net'
-import { formatBaggage } from '../../hbone/baggage.ts'
 import type { ConnectRequest } from '../../hbone/connect.ts'
 import { formatForwarded } from '../../hbone/forwarded.ts'
 import { splicePlain, spliceTunnel } from '../../hbone/splice.ts'
-import { baggageOf } from '../../hbone/workload-baggage.ts'
+import { baggageTextOf } from '../../hbone/workload-baggage.ts'
 import { formatEndpoint } from '../../model/address.ts'
 import type { Endpoint } from '../../model/address.ts'
 import type { Workload } from '../../model/workload.ts'
@@ -115,7 +114,7 @@ async function direct(accepted: Accepted, route: DirectRoute, pod: PodContext, l
 function connectRequest(accepted: Accepted, route: HboneRoute, source: Workload): ConnectRequest {
   return {
     authority: formatEndpoint(route.authority),
-    baggage: formatBaggage(baggageOf(source)),
+    baggage: baggageTextOf(source),
     forwarded: formatForwarded({ for: accepted.source, ...(route.service === undefined ? {} : { host: route.service.hostname }) }),
     traceparent: `00-${randomHex()}-${randomHex().slice(16)}-00`,
   }
