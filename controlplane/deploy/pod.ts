@@ -1,6 +1,7 @@
 // The pod of a waypoint: its identity, its command line, and no rights at all. The same on the local runtime and on Kubernetes.
 import type { Gateway } from '../../model/gateway-api.ts'
-import type { Container, PodSpec, ResourceRequirements } from '../../model/object.ts'
+import type { Container, ResourceRequirements } from '../../model/container.ts'
+import type { PodSpec } from '../../model/object.ts'
 import type { TracingSettings } from '../../telemetry/trace-settings.ts'
 import { GATEWAY_NAME_LABEL, WAYPOINT_PORT, waypointAccountOf } from '../waypoint-class.ts'
 

@@ -1,17 +1,8 @@
 // The objects of a source as translation takes them. The casts are here and nowhere else: the API has validated the objects.
 import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
-import type {
-  AuthorizationPolicy,
-  EndpointSlice,
-  Namespace,
-  Node,
-  PeerAuthentication,
-  Pod,
-  Service,
-  ServiceAccount,
-  ServiceCidr,
-} from '../../model/object.ts'
+import type { AuthorizationPolicy, PeerAuthentication } from '../../model/istio-security.ts'
+import type { EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount, ServiceCidr } from '../../model/object.ts'
 import type { ConfigSource } from '../source/source.ts'
 import type { World } from '../translate/mesh.ts'
 

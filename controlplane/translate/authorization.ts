@@ -1,6 +1,6 @@
 // AuthorizationPolicy -> Authorization for the node proxies. Follows istio/istio:pilot/pkg/serviceregistry/ambient/authorization.go,
 // but stricter: what L4 cannot see makes an ALLOW rule disappear and a DENY rule match more, never less.
-import type { AuthorizationOperation, AuthorizationPolicy, AuthorizationRule, AuthorizationSource } from '../../model/object.ts'
+import type { AuthorizationOperation, AuthorizationPolicy, AuthorizationRule, AuthorizationSource } from '../../model/istio-security.ts'
 import { type Authorization, EMPTY_MATCH, type PolicyAction, type PolicyMatch } from '../../model/policy.ts'
 import { type MeshNames, namespaceOf, type Note } from './mesh.ts'
 import { cidrsOf, type Field, type MutableMatch, portsOf, serviceAccountsOf, stringsOf } from './policy-field.ts'

@@ -1,18 +1,8 @@
 // What translation works on: the objects of one moment and the mesh's own names. And what it says about objects that are wrong.
 import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
-import type {
-  AuthorizationPolicy,
-  EndpointSlice,
-  MeshObject,
-  Namespace,
-  Node,
-  PeerAuthentication,
-  Pod,
-  Service,
-  ServiceAccount,
-  ServiceCidr,
-} from '../../model/object.ts'
+import type { AuthorizationPolicy, PeerAuthentication } from '../../model/istio-security.ts'
+import type { EndpointSlice, MeshObject, Namespace, Node, Pod, Service, ServiceAccount, ServiceCidr } from '../../model/object.ts'
 
 /** Names that hold for the whole mesh. */
 export interface MeshNames {

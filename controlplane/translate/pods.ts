@@ -2,7 +2,8 @@
 // (their namespace, node, policies, waypoints, memberships); of these, only what has become another value counts as changed.
 import { isDeepStrictEqual } from 'node:util'
 import type { Gateway } from '../../model/gateway-api.ts'
-import type { AuthorizationPolicy, Namespace, Node, Pod } from '../../model/object.ts'
+import type { AuthorizationPolicy } from '../../model/istio-security.ts'
+import type { Namespace, Node, Pod } from '../../model/object.ts'
 import type { PortPair, ServiceKey, Workload } from '../../model/workload.ts'
 import { attempt } from './memo.ts'
 import type { Memberships, SliceMember } from './memberships.ts'

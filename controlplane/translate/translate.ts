@@ -3,7 +3,8 @@
 // nothing but those that have changed.
 import type { Cidr } from '../../model/address.ts'
 import type { Gateway } from '../../model/gateway-api.ts'
-import type { AuthorizationPolicy, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
+import type { AuthorizationPolicy } from '../../model/istio-security.ts'
+import type { Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import type { Authorization } from '../../model/policy.ts'
 import { type Service, serviceKeyOf } from '../../model/service.ts'
