@@ -4,7 +4,6 @@
 import { randomUUID } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
-import { Registry } from 'prom-client'
 import type { Channel } from '../http/channel.ts'
 import { connectHttp1 } from '../http/http1-client.ts'
 import { HTTP_LIMITS } from '../http/options.ts'
@@ -73,7 +72,7 @@ function contextOf(options: WeftOptions): WaypointContext {
   const clock = systemClock
   const self = { network: '', ip: ip('127.0.0.9'), namespace: 'shop', hostname: 'waypoint.shop.svc.cluster.local' }
   const pool = { connect: connectorOf(options), idleTimeoutMs: parsed.value.upstreamIdleMs }
-  const counter = new RequestCounter(new HttpMetrics(new Registry()))
+  const counter = new RequestCounter(new HttpMetrics())
   fill(config, options)
   return {
     settings: parsed.value,

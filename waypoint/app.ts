@@ -57,6 +57,7 @@ export class Waypoint {
   readonly #readiness = new Readiness()
   /** What is in force, and what it works with. */
   readonly context: WaypointContext
+  readonly #requests = new HttpMetrics()
   readonly #tunnels: TunnelServer
   readonly #certificates: CertificateManager
   readonly #credentials: CredentialStore
@@ -77,7 +78,7 @@ export class Waypoint {
     }
     this.#certificates = makeCertificates(settings, log, this.#clock)
     this.#credentials = this.#makeCredentials(identity)
-    this.context = { ...makeContext(settings, log, this.#clock, identity, this.#credentials, metrics), tracing }
+    this.context = { ...makeContext(settings, log, this.#clock, identity, this.#credentials, metrics, this.#requests), tracing }
     this.#tunnels = new TunnelServer(this.context)
     const synced = this.#readiness.await('configuration from the control plane')
     const { config, live } = this.context
@@ -151,7 +152,7 @@ export class Waypoint {
       log: this.#log.scope('admin'),
       actions: {
         configDump: () => Promise.resolve(this.#dump()),
-        metrics: () => this.#metrics.metrics(),
+        metrics: () => this.#metricsText(),
         waitingFor: () => this.#readiness.waitingFor(),
         logLevels: () => this.#log.levels(),
         setLogLevels: (text) => this.#log.setLevels(text ?? this.#settings.log),
@@ -190,6 +191,11 @@ export class Waypoint {
     return credentials
   }
 
+  async #metricsText(): Promise<Iterable<string>> {
+    const few = await this.#metrics.metrics()
+    return textOf(few, this.#requests)
+  }
+
   #dump(): unknown {
     return configDump({
       context: this.context,
@@ -198,6 +204,11 @@ export class Waypoint {
       connections: this.#door?.connections ?? 0,
     })
   }
+}
+
+function* textOf(few: string, requests: HttpMetrics): Generator<string, void, void> {
+  yield `${few}\n`
+  yield* requests.text()
 }
 
 function makeCertificates(settings: WaypointSettings, log: RootLog, clock: Clock): CertificateManager {
@@ -220,6 +231,7 @@ function makeContext(
   identity: Identity,
   credentials: CredentialStore,
   metrics: Registry,
+  requests: HttpMetrics,
 ): Omit<WaypointContext, 'tracing'> {
   const ip = settings.instanceIp as IpAddress // readSettings has checked it
   const [namespace = '', name = ''] = settings.gateway.split('/')
@@ -249,7 +261,7 @@ function makeContext(
     dialer,
     buckets: new TokenBuckets(MOST_BUCKETS),
     globalLimits: new GlobalLimits({ clusters, clock, metrics }),
-    recorder: allRecorders([new RequestLog(log), new RequestCounter(new HttpMetrics(metrics))]),
+    recorder: allRecorders([new RequestLog(log), new RequestCounter(requests)]),
     access,
     tcp: { records: new RecordBook({ metrics: tcpMetrics, access, clock }), metrics: tcpMetrics },
     live: new LiveConnections(),
