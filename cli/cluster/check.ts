@@ -2,9 +2,9 @@
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Pod } from '../../model/object.ts'
 import type { Finding } from '../check.ts'
-import { type AnyObject, type InstallCluster, KIND, type KindPath } from '../install/cluster.ts'
 import { foreignParts, type SurveyedNode, surveyNodes, type Workload } from '../install/survey.ts'
 import type { ClusterAccess } from './access.ts'
+import { type AnyObject, type AnyObjects, KIND, type KindPath } from './any-objects.ts'
 import { componentOf } from './components.ts'
 
 const OLDEST_MINOR = 30
@@ -19,6 +19,7 @@ const MORE_KINDS: readonly string[] = [
   'grpcroutes.gateway.networking.k8s.io',
   'referencegrants.gateway.networking.k8s.io',
   'destinationrules.networking.istio.io',
+  'serviceentries.networking.istio.io',
   'virtualservices.networking.istio.io',
   'ratelimitpolicies.weft.dev',
 ]
@@ -42,7 +43,7 @@ const CILIUM = ['kube-system', 'cilium-config'] as const
 /** What the findings are made from. */
 export interface CheckedCluster {
   readonly access: Pick<ClusterAccess, 'get'>
-  readonly cluster: Pick<InstallCluster, 'list' | 'get' | 'may'>
+  readonly cluster: Pick<AnyObjects, 'list' | 'get' | 'may'>
   readonly systemNamespace: string
   /** The last lines that a pod of the mesh wrote. */
   lastLines(namespace: string, pod: string): Promise<string>

@@ -3,9 +3,9 @@ import type { Command } from 'commander'
 import type { ObjectApi } from '../../objects/api.ts'
 import { checkMachine, type Finding } from '../check.ts'
 import { checkCluster } from '../cluster/check.ts'
+import { AnyObjects } from '../cluster/any-objects.ts'
 import { withSystemNamespace } from '../cluster/components.ts'
 import { findTarget, openAccess, openApi, type TargetFlags } from '../connect.ts'
-import { InstallCluster } from '../install/cluster.ts'
 import { parseFormat } from '../options.ts'
 import { type Format, formatTable, formatValue, print } from '../output.ts'
 
@@ -37,10 +37,7 @@ async function lookAtCluster({ kubeconfig, context, systemNamespace }: Flags): P
   const target = findTarget(flags, 'read', 'cluster')
   using api = openApi(target)
   using access = openAccess(target)
-  using cluster = new InstallCluster({
-    kubeconfig: target.kubeconfig,
-    ...(target.context === undefined ? {} : { context: target.context }),
-  })
+  const cluster = new AnyObjects(access)
   const lastLines = (namespace: string, pod: string): Promise<string> => readLines(api, namespace, pod)
   return await checkCluster({ access, cluster, systemNamespace, lastLines })
 }

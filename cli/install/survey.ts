@@ -1,5 +1,5 @@
 // What is in the cluster already: another mesh, nodes on which ours cannot work. Pure; command/install.ts gets the objects.
-import type { AnyObject } from './cluster.ts'
+import type { AnyObject } from '../cluster/any-objects.ts'
 
 /** A DaemonSet or Deployment. */
 export interface Workload extends AnyObject {

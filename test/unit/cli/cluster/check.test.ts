@@ -1,14 +1,14 @@
 // weft check on a cluster: each thing that can be missing is named with its way out; what may not be looked at is said.
 import assert from 'node:assert/strict'
 import { checkCluster, type CheckedCluster } from '../../../../cli/cluster/check.ts'
-import type { AnyObject, KindPath } from '../../../../cli/install/cluster.ts'
+import type { AnyObject, KindPath } from '../../../../cli/cluster/any-objects.ts'
 import { objectFailure } from '../../../../objects/errors.ts'
 import { nodeValue, podValue } from '../../../support/cluster-values.ts'
 
 const CRDS = [
   ...['gatewayclasses', 'gateways', 'httproutes', 'grpcroutes', 'referencegrants'].map((one) => `${one}.gateway.networking.k8s.io`),
   ...['authorizationpolicies', 'peerauthentications'].map((one) => `${one}.security.istio.io`),
-  ...['destinationrules', 'virtualservices'].map((one) => `${one}.networking.istio.io`),
+  ...['destinationrules', 'serviceentries', 'virtualservices'].map((one) => `${one}.networking.istio.io`),
   'ratelimitpolicies.weft.dev',
 ]
 
