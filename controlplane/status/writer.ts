@@ -10,9 +10,11 @@ import type { ProgrammedState } from '../push/programmed.ts'
 import type { ConfigSource, SourceKind } from '../source/source.ts'
 import { RateLimit } from '../rate.ts'
 import type { Finding } from '../translate/gateway/finding.ts'
+import { ISTIO_CONDITION } from '../translate/istio/outcomes.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
 import type { Translation } from '../translate/translate.ts'
 import type { WaypointBinding } from '../translate/waypoint.ts'
+import { entryStatus } from './entry-status.ts'
 import { classStatus, gatewayStatus } from './gateway-status.ts'
 import { mergeConditions } from './merge.ts'
 import { StatusQueue, type StatusWrite } from './queue.ts'
@@ -21,6 +23,7 @@ import type { StatusTarget } from './target.ts'
 
 const POLICY_CONDITION = 'ZtunnelAccepted'
 const SERVICE_CONDITION = 'istio.io/WaypointBound'
+const ENTRY_CONDITIONS: ReadonlySet<string> = new Set([ISTIO_CONDITION, SERVICE_CONDITION])
 const ISTIO_KINDS: Readonly<Record<string, SourceKind>> = {
   VirtualService: 'virtualservices',
   DestinationRule: 'destinationrules',
@@ -39,7 +42,10 @@ const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
 /** One translation and what is known besides. */
 export interface StatusReport {
-  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings' | 'readyGateways'>
+  readonly translation: Pick<
+    Translation,
+    'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings' | 'entries' | 'readyGateways'
+  >
   readonly faults: readonly ObjectFault[]
   /** Which waypoints hold what they must. */
   readonly programmed: ProgrammedState
@@ -107,6 +113,11 @@ export class StatusWriter implements Disposable {
     for (const [object, finding] of report.translation.istioOutcomes) {
       const kind = ISTIO_KINDS[object.kind]
       if (kind !== undefined) this.#once(kind, object, finding, () => conditionStatus(object, finding.type, [finding], now))
+    }
+    for (const [object, outcome] of report.translation.entries) {
+      const { finding, binding, addresses } = outcome
+      const findings = [finding, ...(binding === undefined ? [] : [bindingFinding(binding)])]
+      this.#once('serviceentries', object, outcome, () => entryStatus(object, findings, ENTRY_CONDITIONS, addresses, now))
     }
     this.#reportGateways(report, now)
     this.#reportServices(report.translation.bindings, now)

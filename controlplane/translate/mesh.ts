@@ -3,6 +3,7 @@ import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
 import type { AuthorizationPolicy, PeerAuthentication } from '../../model/istio-security.ts'
 import type { EndpointSlice, MeshObject, Namespace, Node, Pod, Service, ServiceAccount, ServiceCidr } from '../../model/object.ts'
+import type { ServiceEntry } from '../../model/service-entry.ts'
 
 /** Names that hold for the whole mesh. */
 export interface MeshNames {
@@ -30,6 +31,7 @@ export interface World {
   readonly grpcRoutes: readonly GrpcRoute[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
+  readonly serviceEntries: readonly ServiceEntry[]
   readonly rateLimitPolicies: readonly RateLimitPolicy[]
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly peerAuthentications: readonly PeerAuthentication[]
