@@ -133,10 +133,11 @@ function argumentsOf(gateway: Gateway, settings: DeploySettings): string[] {
 }
 
 /** Kubernetes and the local runtime put values in place of `$(NAME)`; a URL means what it says. */
-function tracingArguments({ endpoint, protocol, sampling }: TracingSettings): string[][] {
+function tracingArguments({ endpoint, protocol, sampling, ca }: TracingSettings): string[][] {
   return [
     ['--otlp-endpoint', endpoint.replaceAll('$', '$$$$')],
     ['--otlp-protocol', protocol],
     ['--trace-sampling', sampling],
+    ...(ca === '' ? [] : [['--otlp-ca', ca]]),
   ]
 }

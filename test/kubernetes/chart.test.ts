@@ -8,6 +8,7 @@ import { readSettings as readCni } from '../../cni/settings.ts'
 import { readSettings as readControlplane } from '../../controlplane/settings.ts'
 import { SOURCE_KINDS } from '../../controlplane/source/source.ts'
 import { readSettings as readZtunnel } from '../../ztunnel/settings.ts'
+import { selfSigned } from '../support/self-signed.ts'
 import { makeBinaries } from './cluster/binaries.ts'
 import { attempt } from './cluster/processes.ts'
 
@@ -177,7 +178,8 @@ describe('the chart', () => {
   it('every process takes its arguments', async () => {
     const readers = { cni: readCni, controlplane: readControlplane, ztunnel: readZtunnel }
     const everything = [
-      'tracing.endpoint=http://otel:4317',
+      'tracing.endpoint=https://otel:4317',
+      `tracing.ca=${(await selfSigned('otel')).certPem}`,
       'cidrs={10.0.0.0/8}',
       'cni.cgroup=/sys/fs/cgroup/$(NODE_NAME)',
       'cni.beside={istio}',
