@@ -18,6 +18,8 @@ export interface SeqClientOptions {
   readonly connections?: number
   /** A connection of its own for each request. */
   readonly fresh?: boolean
+  /** Sends no more than these. */
+  readonly most?: number
   readonly payloadBytes?: number
   /** An answer that has not come by then is lost. */
   readonly timeoutMs?: number
@@ -98,7 +100,8 @@ export class SeqClient {
   }
 
   #pace(): void {
-    const due = Math.floor(((performance.now() - this.#begunMs) * this.#options.rate) / 1000)
+    const passed = Math.floor(((performance.now() - this.#begunMs) * this.#options.rate) / 1000)
+    const due = Math.min(passed, this.#options.most ?? Number.POSITIVE_INFINITY)
     while (this.#sent < due) this.#send(this.#sent++)
   }
 
@@ -174,6 +177,7 @@ if (import.meta.main) {
     client: text,
     rate: text,
     connections: text,
+    most: text,
     bytes: text,
     timeout: text,
     seconds: text,
@@ -190,6 +194,7 @@ if (import.meta.main) {
     rate: Number(values.rate ?? 100),
     connections: Number(values.connections ?? 1),
     fresh: values.fresh === true,
+    ...(values.most === undefined ? {} : { most: Number(values.most) }),
     payloadBytes: Number(values.bytes ?? 64),
     timeoutMs: Number(values.timeout ?? DEFAULT_TIMEOUT_MS),
   })
