@@ -11,6 +11,7 @@ import type { HttpConnection } from '../http/options.ts'
 import { socketChannel } from '../http/socket-channel.ts'
 import { systemClock } from '../kit/clock.ts'
 import { createLog } from '../kit/log.ts'
+import { WideListener } from '../kit/wide-listener.ts'
 import type { SpiffeId } from '../model/identity.ts'
 import type { Listener, Route, RouteMatch, RouteRule, WeightedBackend } from '../model/route.ts'
 import { TokenBuckets } from '../policy/http/rate-limit.ts'
@@ -44,16 +45,19 @@ export interface WeftOptions {
 const LOOPBACK = '127.0.0.1'
 const SERVER_NAME = 'backend.bench'
 
-function main(options: WeftOptions): void {
+async function main(options: WeftOptions): Promise<void> {
   const waypoint = contextOf(options)
   const downstream = downstreamOf(waypoint)
   const serve = (socket: net.Socket): void => serveChannel(channelOf(socket), downstream, waypoint, () => undefined)
   const { tls: files } = options
-  const server =
+  const secure =
     files === undefined
-      ? net.createServer({ allowHalfOpen: true }, serve)
+      ? undefined
       : tls.createServer({ ...files, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['http/1.1'] }, serve)
-  server.listen({ port: options.port, host: LOOPBACK, backlog: 1024 })
+  const accept = (socket: net.Socket): void => void (secure === undefined ? serve(socket) : secure.emit('connection', socket))
+  const where = { host: LOOPBACK, port: options.port, backlog: 1024 }
+  const isPaused = { pauseOnConnect: secure !== undefined, noDelay: true }
+  await WideListener.open({ allowHalfOpen: secure === undefined, ...isPaused }, where, accept, (error) => console.error(error.message))
   process.on('SIGTERM', () => process.exit(0)) // so that a profile is written
 }
 
@@ -180,7 +184,7 @@ function downstreamOf({ config }: WaypointContext): Downstream {
     workload: undefined,
     source: { namespace: 'shop', app: 'client', version: 'v1' },
   }
-  return { client, target: { kind: 'service', service, port: 80, entry }, authority: '10.96.0.1:80' }
+  return { client, target: { kind: 'service', service, port: 80, entry, to: undefined }, authority: '10.96.0.1:80' }
 }
 
-if (import.meta.main) main(JSON.parse(process.argv[2] ?? '{}') as WeftOptions)
+if (import.meta.main) await main(JSON.parse(process.argv[2] ?? '{}') as WeftOptions)

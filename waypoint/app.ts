@@ -17,6 +17,8 @@ import { Readiness } from '../kit/ready.ts'
 import type { IpAddress } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
 import type { Identity } from '../model/identity.ts'
+import { nameLookUp } from '../state/name-lookup.ts'
+import { Names } from '../state/names.ts'
 import { TokenBuckets } from '../policy/http/rate-limit.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { AdminServers } from '../telemetry/admin-server.ts'
@@ -272,7 +274,8 @@ function makeClusters(settings: WaypointSettings, config: Configuration, dialer:
   const connect = (key: UpstreamKey, events: ConnectionEvents, signal: AbortSignal): Promise<HttpConnection> =>
     connectUpstream(dialer, clock, key, events, signal)
   const pool = { connect, idleTimeoutMs: settings.upstreamIdleMs }
-  return new Clusters({ config, network: settings.network, ip: settings.instanceIp as IpAddress, clock, random, pool })
+  const names = new Names({ lookUp: nameLookUp([]), clock })
+  return new Clusters({ config, network: settings.network, ip: settings.instanceIp as IpAddress, clock, random, pool, names })
 }
 
 async function connectUpstream(

@@ -38,6 +38,7 @@ export async function serveTcp(channel: Channel, downstream: Downstream, waypoin
  * @throws MeshError NO_HEALTHY_UPSTREAM, UPSTREAM_OVERFLOW, POLICY_DENIED, or what the last dial threw
  */
 export async function openTcp(downstream: Downstream, waypoint: WaypointContext): Promise<TcpUpstream> {
+  await namesOf(downstream, waypoint)
   const cluster = clusterOf(downstream, waypoint)
   if (cluster === undefined) throw waypointFailure('NO_HEALTHY_UPSTREAM')
   const most = cluster.policy.limits.maxConnections
@@ -111,7 +112,13 @@ export function refuseTcp(downstream: Downstream, error: MeshError, waypoint: Wa
 /** What goes wherever the service's own endpoints are: routes are for HTTP, except that they may say where all of it goes. */
 function clusterOf({ target }: Downstream, { clusters }: WaypointContext): BackendCluster | undefined {
   if (target.kind === 'workload') return clusters.direct(target.workload, target.to, target.service)
-  return clusters.get({ service: target.entry.listener.service, port: target.port, subset: undefined })
+  const ref = { service: target.entry.listener.service, port: target.port, subset: undefined }
+  return clusters.dialled(target, ref) ?? clusters.get(ref)
+}
+
+/** Until the names of the endpoints have been looked up, if they have to be. */
+async function namesOf({ target }: Downstream, { clusters }: WaypointContext): Promise<void> {
+  if (target.kind === 'service') await clusters.resolving({ service: target.entry.listener.service, port: target.port, subset: undefined })
 }
 
 async function dial(cluster: BackendCluster, endpoint: BalancedEndpoint, client: Client, waypoint: WaypointContext): Promise<Channel> {

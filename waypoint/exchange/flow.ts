@@ -63,6 +63,8 @@ class Flow {
   /** Set after a protocol switch. */
   #raw: RawCounters | undefined
   #isOver = false
+  /** For names of endpoints. */
+  #hasWaited = false
 
   constructor(exchange: ServerExchange, downstream: Downstream, waypoint: WaypointContext) {
     this.#exchange = exchange
@@ -176,6 +178,7 @@ class Flow {
     const { hash, session } = this.#affinity
     const choice = cluster.balancer.choose({ hash, exclude: this.#tried, session })
     if (choice.kind === 'none') {
+      if (choice.reason === 'NO_ENDPOINT' && this.#waitsForNames(plan, before)) return
       const code = choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM'
       this.#refuse(before ?? waypointFailure(code, { cluster: cluster.name }))
       return
@@ -211,7 +214,20 @@ class Flow {
     const { target } = this.#downstream
     const { clusters } = this.#waypoint
     if (target.kind === 'workload') return clusters.direct(target.workload, target.to, target.service)
-    return plan.backend === undefined ? undefined : clusters.get(plan.backend)
+    return plan.backend === undefined ? undefined : (clusters.dialled(target, plan.backend) ?? clusters.get(plan.backend))
+  }
+
+  /** Whether the endpoints have names that are being looked up: then the try is made again, once. */
+  #waitsForNames(plan: ProxyPlan, before: MeshError | undefined): boolean {
+    const { target } = this.#downstream
+    if (this.#hasWaited || target.kind === 'workload' || plan.backend === undefined) return false
+    const resolving = this.#waypoint.clusters.resolving(plan.backend)
+    if (resolving === undefined) return false
+    this.#hasWaited = true
+    void resolving.then(() => {
+      if (!this.#isOver) this.#try(plan, before)
+    })
+    return true
   }
 
   #onFailed(plan: ProxyPlan, cluster: BackendCluster, failure: TryFailure): void {

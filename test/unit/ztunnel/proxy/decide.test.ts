@@ -43,6 +43,7 @@ const MESH: MeshView = {
   workloadByAddress: (_network, address) => PODS.find((pod) => pod.addresses.includes(address)),
   serviceByVip: (_network, address) => SERVICES.find((known) => known.vips[0]?.cidr.ip === address),
   serviceByHost: (_namespace, hostname) => SERVICES.find((known) => known.hostname === hostname),
+  unresolvedNames: () => [],
   isInMesh: (address) => address.startsWith('10.244.') || address.startsWith('10.96.'),
   chooseEndpoint(known, port) {
     if (known.name === 'way' && port === 15008) return { workload: WAY, endpoint: at('10.244.1.200', 15008) }
@@ -116,7 +117,9 @@ describe('decideOutbound', () => {
             ? `direct ${text(got.to)}`
             : got.kind === 'unknown'
               ? `unknown ${got.ip}`
-              : `refuse ${got.code}`,
+              : got.kind === 'unresolved'
+                ? `unresolved ${got.hostnames.join()}`
+                : `refuse ${got.code}`,
         want,
       )
     })
