@@ -111,6 +111,14 @@ export function findTarget(flags: TargetFlags, does: 'read' | 'change', only?: '
   return target
 }
 
+/** The cluster that flags without a name would lead to; undefined = there is none. */
+export function findCluster(): ClusterTarget | undefined {
+  const { kubeconfigs, isInCluster, missing } = surroundings()
+  const [kubeconfig] = kubeconfigs
+  if (kubeconfig !== undefined) return { kind: 'cluster', kubeconfig, context: undefined }
+  return isInCluster && missing === undefined ? { kind: 'cluster', kubeconfig: '', context: undefined } : undefined
+}
+
 /** Says which cluster is about to be changed. */
 export function tellCluster(target: ClusterTarget): void {
   printNote(`weft: talking to ${describeCluster(target)}`)
