@@ -42,7 +42,7 @@ export interface ReleaseState {
 
 /** What helm, or the API server through it, says of a failure that passes by itself. */
 const PASSING =
-  /cluster unreachable|name resolution|server misbehaving|i\/o timeout|connection (refused|reset|lost)|no route to host|network is unreachable|TLS handshake timeout|unexpected EOF|: EOF$|etcdserver: |currently unable to handle|too many requests|CustomResourceDefinition\/\S* not ready/i
+  /cluster unreachable|name resolution|server misbehaving|i\/o timeout|connection (refused|reset|lost)|no route to host|network is unreachable|TLS handshake timeout|unexpected EOF|: EOF$|etcdserver: |currently unable to handle|too many requests|context deadline exceeded|did not complete within|CustomResourceDefinition\/\S* not ready/i
 
 /** How a program ended. */
 interface Ended {

@@ -122,7 +122,12 @@ describe('helm', () => {
     )
     assert.equal(sentenceOf(failureOf('WARNING: x\nError: INSTALLATION FAILED: no\n')), 'helm: INSTALLATION FAILED: no')
     assert.equal(sentenceOf(failureOf('')), 'helm: no reason given')
-    for (const why of ['Kubernetes cluster unreachable: x', 'Get "https://a": EOF', 'x: read tcp 1.2.3.4:5: connection reset by peer'])
+    for (const why of [
+      'Kubernetes cluster unreachable: x',
+      'Get "https://a": EOF',
+      'x: read tcp 1.2.3.4:5: connection reset by peer',
+      'Timeout: request did not complete within requested timeout - context deadline exceeded',
+    ])
       assert.equal(codeOf(failureOf(`Error: ${why}`)), 'CLUSTER_UNREACHABLE', why)
     assert.equal(codeOf(failureOf('Error: Get "https://a": dial tcp: lookup a: no such host')), 'HELM_FAILED')
   })
