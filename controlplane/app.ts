@@ -23,11 +23,12 @@ import { TokenCache } from './ca/token-cache.ts'
 import { debugPages } from './debug.ts'
 import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
 import { deploySettingsOf } from './deploy/settings.ts'
+import { Gate } from './gate.ts'
 import { makeHttpServer } from './http.ts'
 import { Duties } from './leader/duties.ts'
 import { type Leader, SOLE_LEADER } from './leader/leader.ts'
 import { LeaseLeader } from './leader/lease.ts'
-import { listenGrpc, listenHttp } from './listen.ts'
+import { listenAt } from './listen.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
 import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
@@ -81,7 +82,7 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   const parts = await makeParts(options, stopped.signal)
   const { metrics, lease, leader, root, pods, xds, loop, duties, programmed } = parts
   const http = makeHttpServer({ metrics, readiness, debug: debugPages(parts.publisher, xds, programmed), log: log.scope('http') })
-  const httpPort = await listenHttp(http, settings.metricsListen)
+  const httpPort = await listenAt(http, settings.metricsListen)
   source.onChange((event) => {
     pods.apply(event)
     if (!NOT_TRANSLATED.has(event.object.kind)) loop.kick()
@@ -94,21 +95,22 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   duties.start()
   const grpc = new Server(GRPC_OPTIONS)
   xds.addTo(grpc)
-  addCa(grpc, root.live, parts.check, metrics, options)
   const serving = makeServing(root.live, options)
   await serving.start()
+  const gate = new Gate({ server: grpc, credentials: serving.credentials, log: log.scope('gate'), clock: options.clock })
+  addCa(grpc, root.live, parts.check, metrics, gate, options)
   root.live.onChange(() => {
     serving.renew()
     duties.distribute()
   })
-  const grpcPort = await listenGrpc(grpc, settings.listen, serving)
+  const grpcPort = await gate.listen(settings.listen)
   lease?.start()
   listed[Symbol.dispose]()
   log.info('control plane ready', { grpcPort, httpPort })
   const close = async (): Promise<void> => {
     await lease?.[Symbol.asyncDispose]() // first: another replica takes over while this one ends
     stopped.abort()
-    for (const part of [loop, parts.status, serving, duties, programmed, root]) part[Symbol.dispose]()
+    for (const part of [gate, loop, parts.status, serving, duties, programmed, root]) part[Symbol.dispose]()
     xds.close()
     http.closeAllConnections()
     await new Promise<void>((resolve) => http.close(() => resolve()))
@@ -199,6 +201,7 @@ function addCa(
   live: LiveAuthority,
   check: CallerCheck,
   metrics: ControlplaneMetrics,
+  gate: Gate,
   { settings, log, clock }: ControlplaneOptions,
 ): void {
   const audit = log.scope('audit')
@@ -209,6 +212,7 @@ function addCa(
     sign: (request) => sign(request, signOptions),
     onAnswer: (result) => metrics.certificates.inc({ result }),
     onFlood: (peer, count) => audit.warn('certificate refused', { peer, reason: 'too many requests of this address', count }),
+    onHopeless: (host) => gate.shutOut(host),
     clock,
   })
 }
@@ -243,8 +247,9 @@ function makeXdsServer(
     onGatewayClients: () => programmed.update(),
     onRefusal: (_client, type) => metrics.refusals.inc({ type }),
     onClients: (count) => metrics.clients.set(count),
-    onPush(type, _upserts, _removes, bytes) {
+    onPush(type, _upserts, removes, bytes) {
       metrics.pushes.inc({ type })
+      metrics.removals.inc({ type }, removes)
       metrics.pushBytes.inc({ type }, bytes)
     },
   })
