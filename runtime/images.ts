@@ -3,6 +3,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import type { Bind } from './kubelet/launch.ts'
+import { WAYPOINT_NODE_FLAGS } from './node-flags.ts'
 
 /** What an image means here. */
 export interface LocalImage {
@@ -54,12 +55,11 @@ export function ownFolders(root: string): { readonly home: string; readonly bind
 /** This checkout or package with its interpreter. */
 function ownImage(program: string): LocalImage {
   const interpreter = realpathSync(process.execPath)
-  const flags = ['--max-semi-space-size=8'] // grows to this under load only
   const { home, binds } = ownFolders(realpathSync(ROOT))
   return {
     binds: [...binds, { from: dirname(interpreter), to: IMAGE_NODE, isReadOnly: true }],
     workingDir: home,
-    entryPoint: [join(IMAGE_NODE, basename(interpreter)), ...flags, join(home, program)],
+    entryPoint: [join(IMAGE_NODE, basename(interpreter)), ...WAYPOINT_NODE_FLAGS, join(home, program)],
   }
 }
 
