@@ -1,7 +1,6 @@
 // The control plane put together: source -> push loop -> xDS server, the CA beside it, one gRPC port for both, one HTTP port.
 import { Server, type ServerOptions } from '@grpc/grpc-js'
 import type { Clock } from '../kit/clock.ts'
-import { success } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { Readiness } from '../kit/ready.ts'
 import type { IpAddress } from '../model/address.ts'
@@ -11,9 +10,9 @@ import type { Gateway } from '../model/gateway-api.ts'
 import type { Pod } from '../model/object.ts'
 import type { ObjectApi } from '../objects/api.ts'
 import { DeltaServer } from '../xds/delta-server.ts'
-import { type CallerCheck, checkCaller } from './ca/caller.ts'
+import type { CallerCheck } from './ca/caller.ts'
 import { addCertificateService, CALLER_RATE } from './ca/certificate-service.ts'
-import { xdsCallerOf } from './ca/demands.ts'
+import { admitCaller } from './ca/demands.ts'
 import type { LiveAuthority } from './ca/live-authority.ts'
 import { type OpenRoot, openRoot } from './ca/open-root.ts'
 import { PodIndex } from './ca/pod-index.ts'
@@ -45,7 +44,7 @@ const GRPC_OPTIONS: ServerOptions = {
   'grpc.max_concurrent_streams': 256,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 20_000,
-  // Streams are opened again, and their tokens checked again, every half hour; what proxies hold is not sent again.
+  // Streams are opened again, and their tokens reviewed again, every half hour; what proxies hold is not sent again.
   'grpc.max_connection_age_ms': 30 * 60_000,
   'grpc.max_connection_age_grace_ms': 10_000,
 }
@@ -240,10 +239,7 @@ function makeXdsServer(
     source: publisher.store,
     log: log.scope('xds'),
     clock,
-    async authenticate(token) {
-      const caller = await checkCaller(token, check)
-      return caller.ok ? success(xdsCallerOf(caller.value)) : caller
-    },
+    authenticate: (token) => admitCaller(token, check, clock),
     onGatewayClients: () => programmed.update(),
     onRefusal: (_client, type) => metrics.refusals.inc({ type }),
     onClients: (count) => metrics.clients.set(count),
