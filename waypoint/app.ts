@@ -85,6 +85,7 @@ export class Waypoint {
     const synced = this.#readiness.await('configuration from the control plane')
     const { config, live } = this.context
     config.mesh.onPolicyChange(() => live.recheck())
+    config.onPolicyChange(() => live.recheck())
     this.#source = waypointSource({
       settings,
       config,

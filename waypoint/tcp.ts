@@ -7,7 +7,7 @@ import { spiffeIdOf } from '../model/identity.ts'
 import type { ConnectionFacts } from '../telemetry/connection-record.ts'
 import type { BalancedEndpoint, Lease } from './balance/endpoint.ts'
 import type { BackendCluster } from './clusters.ts'
-import { refusalFor } from './context.ts'
+import { refusalFor, serviceRefusalFor } from './context.ts'
 import type { Client, Downstream, WaypointContext } from './context.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 import { spliceChannels } from './splice.ts'
@@ -38,6 +38,8 @@ export async function serveTcp(channel: Channel, downstream: Downstream, waypoin
  * @throws MeshError NO_HEALTHY_UPSTREAM, UPSTREAM_OVERFLOW, POLICY_DENIED, or what the last dial threw
  */
 export async function openTcp(downstream: Downstream, waypoint: WaypointContext): Promise<TcpUpstream> {
+  const refusal = serviceRefusalFor(downstream, undefined, waypoint.config)
+  if (refusal !== undefined) throw refusal
   await namesOf(downstream, waypoint)
   const cluster = clusterOf(downstream, waypoint)
   if (cluster === undefined) throw waypointFailure('NO_HEALTHY_UPSTREAM')
@@ -94,7 +96,8 @@ export async function carryTcp(channel: Channel, upstream: TcpUpstream, downstre
     drain: () => undefined, // nothing in the bytes tells a client to go elsewhere: it has until the deadline
     close: () => end(waypointFailure('DRAINED')),
     recheck: () => {
-      if (refusalFor(client, upstream.endpoint, waypoint) !== undefined) end(waypointFailure('POLICY_CHANGED'))
+      const isRefused = serviceRefusalFor(downstream, undefined, waypoint.config) ?? refusalFor(client, upstream.endpoint, waypoint)
+      if (isRefused !== undefined) end(waypointFailure('POLICY_CHANGED'))
     },
   })
   const { error } = await spliceChannels(channel, upstream.channel, counters)

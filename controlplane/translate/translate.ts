@@ -4,7 +4,7 @@
 import type { Cidr } from '../../model/address.ts'
 import type { Gateway } from '../../model/gateway-api.ts'
 import type { AuthorizationPolicy } from '../../model/istio-security.ts'
-import type { Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
+import type { MeshObject, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import type { Authorization } from '../../model/policy.ts'
 import { type Service, serviceKeyOf } from '../../model/service.ts'
@@ -12,6 +12,7 @@ import type { ServiceEntry } from '../../model/service-entry.ts'
 import type { ServiceKey, Workload } from '../../model/workload.ts'
 import { type PolicyOutcome, type PolicyTranslation, translateAuthorization } from './authorization.ts'
 import { type SliceTranslation, translateSlice } from './endpoint-slice.ts'
+import type { Finding } from './gateway/finding.ts'
 import { RoutesTranslator, type RoutesTranslation } from './gateway/routes.ts'
 import type { Member } from './istio/backends.ts'
 import { type IstioTranslation, IstioTranslator } from './istio/istio.ts'
@@ -25,6 +26,7 @@ import { PodTranslator } from './pods.ts'
 import { isModelled, serviceToModel } from './service.ts'
 import { type EntriesResult, type EntryOutcome, ServiceEntries } from './service-entry/service-entries.ts'
 import { WaypointPods } from './waypoint-pod.ts'
+import { WaypointPolicies } from './waypoint-policies.ts'
 import { bindingOf, hasSameWaypoints, indexWaypoints, type WaypointBinding, withReadiness } from './waypoint.ts'
 
 /** Everything that is published, and what is to be said about the objects. In force until the next run. */
@@ -38,6 +40,8 @@ export interface Translation extends RoutesTranslation, IstioTranslation {
   /** Services that name a waypoint. */
   readonly bindings: ReadonlyMap<KubeService, WaypointBinding>
   readonly entries: ReadonlyMap<ServiceEntry, EntryOutcome>
+  /** Policies that name services or waypoints. */
+  readonly waypointFindings: ReadonlyMap<AuthorizationPolicy, Finding>
   /** Gateways (`namespace/name`) of which a pod takes connections. */
   readonly readyGateways: ReadonlySet<string>
   readonly faults: readonly ObjectFault[]
@@ -63,6 +67,7 @@ export class Translator {
   readonly #routes: RoutesTranslator
   readonly #istio: IstioTranslator
   readonly #entries: ServiceEntries
+  readonly #waypointPolicies = new WaypointPolicies()
   readonly #memos = new ObjectMemos()
   readonly #networks = new LastValue<{ readonly networks: readonly Cidr[]; readonly faults: readonly ObjectFault[] }>()
   readonly #peers = new LastValue<{ readonly peers: PeerAuthenticationView; readonly faults: readonly ObjectFault[] }>()
@@ -131,13 +136,21 @@ export class Translator {
     const routes = this.#routes.translate({ world, services, waypoints, entries })
     const membersOf = (wanted: ReadonlySet<ServiceKey>): Map<ServiceKey, Member[]> => this.#members(wanted, entries)
     const istio = this.#istio.translate({ world, services, membersOf, listeners: routes.listeners, entries })
-    faults.push(...routes.faults, ...istio.faults, ...entryFaults(entries))
+    const guarded = this.#waypointPolicies.run(world.authorizationPolicies, istio.listeners, {
+      names: this.#names,
+      waypoints,
+      entries,
+      hasService: (key) => services.has(key),
+    })
+    faults.push(...routes.faults, ...istio.faults, ...findingFaults(entryFindings(entries)), ...findingFaults(guarded.findings))
     const published = {
       workloads,
       services,
       policies,
       networks: this.#allNetworks.get([networks, entries.blocks.length], () => [...networks, ...entries.blocks]),
       entries: withReadyWaypoints(entries.outcomes, readyGateways),
+      listeners: guarded.listeners,
+      waypointFindings: guarded.findings,
     }
     return { ...routes, ...istio, ...published, outcomes, bindings, readyGateways, faults, changed }
   }
@@ -275,12 +288,16 @@ function withReadyWaypoints(
   )
 }
 
-/** One fault per entry of which something is not in force. */
-function entryFaults({ outcomes }: EntriesResult): ObjectFault[] {
+/** One fault per object of which something is not in force. */
+function findingFaults(findings: Iterable<readonly [MeshObject, Finding]>): ObjectFault[] {
   const faults: ObjectFault[] = []
-  for (const [object, { finding }] of outcomes)
-    if (finding.status !== 'True' || finding.reason !== 'Accepted') noteFor(object, faults)('spec', finding.message)
+  for (const [object, { status, reason, message }] of findings)
+    if (status !== 'True' || reason !== 'Accepted') noteFor(object, faults)('spec', message)
   return faults
+}
+
+function* entryFindings({ outcomes }: EntriesResult): Generator<readonly [MeshObject, Finding]> {
+  for (const [object, { finding }] of outcomes) yield [object, finding]
 }
 
 const UNREADABLE: PolicyTranslation = {

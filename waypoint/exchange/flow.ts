@@ -10,7 +10,7 @@ import { grpcStatusIn, httpStatusOf, isGrpc } from '../../policy/http/grpc.ts'
 import { retryPauseMs } from '../../policy/http/retry.ts'
 import type { TraceSpan } from '../../telemetry/trace-span.ts'
 import type { BackendCluster } from '../clusters.ts'
-import { refusalFor } from '../context.ts'
+import { refusalFor, serviceRefusalFor } from '../context.ts'
 import type { Downstream, WaypointContext } from '../context.ts'
 import { waypointFailure } from '../errors.ts'
 import { openRecord } from '../record.ts'
@@ -95,6 +95,11 @@ class Flow {
     const { config, buckets, clock, random } = this.#waypoint
     const gone = (error: MeshError): void => this.#clientGone(error)
     this.#exchange.onClosed = gone
+    const refusal = serviceRefusalFor(this.#downstream, this.#head, config)
+    if (refusal !== undefined) {
+      this.#refuse(refusal)
+      return
+    }
     if (target.kind === 'workload') {
       this.#begin(plainPlan(this.#head))
       return
@@ -322,7 +327,11 @@ class Flow {
   /** A conversation goes on only while it would be allowed to begin. */
   #recheck(): void {
     const endpoint = this.#attempt?.endpoint
-    if (endpoint === undefined || refusalFor(this.#downstream.client, endpoint, this.#waypoint) === undefined) return
+    const { client } = this.#downstream
+    const isRefused =
+      serviceRefusalFor(this.#downstream, this.#head, this.#waypoint.config) !== undefined ||
+      (endpoint !== undefined && refusalFor(client, endpoint, this.#waypoint) !== undefined)
+    if (!isRefused) return
     this.#breakOff(waypointFailure('POLICY_CHANGED'))
   }
 

@@ -52,6 +52,7 @@ export function attach(service: RoutedService, key: ServiceKey, gateway: string,
       protocol: protocolOf({ ...(name === undefined ? {} : { name }), ...(appProtocol === undefined ? {} : { appProtocol }) }),
       routes: ordered(kept.producer),
       consumerRoutes: new Map([...kept.consumers].map(([namespace, list]) => [namespace, ordered(list)])),
+      authorization: [],
       rateLimits: [],
       isGrpcOnly: isGrpcOnly([kept.producer, ...kept.consumers.values()].flat()),
     }
