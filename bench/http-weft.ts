@@ -4,7 +4,6 @@
 import { randomUUID } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
-import { Registry } from 'prom-client'
 import type { Channel } from '../http/channel.ts'
 import { connectHttp1 } from '../http/http1-client.ts'
 import { HTTP_LIMITS } from '../http/options.ts'
@@ -12,6 +11,7 @@ import type { HttpConnection } from '../http/options.ts'
 import { socketChannel } from '../http/socket-channel.ts'
 import { systemClock } from '../kit/clock.ts'
 import { createLog } from '../kit/log.ts'
+import { WideListener } from '../kit/wide-listener.ts'
 import type { SpiffeId } from '../model/identity.ts'
 import type { Listener, Route, RouteMatch, RouteRule, WeightedBackend } from '../model/route.ts'
 import { TokenBuckets } from '../policy/http/rate-limit.ts'
@@ -45,16 +45,19 @@ export interface WeftOptions {
 const LOOPBACK = '127.0.0.1'
 const SERVER_NAME = 'backend.bench'
 
-function main(options: WeftOptions): void {
+async function main(options: WeftOptions): Promise<void> {
   const waypoint = contextOf(options)
   const downstream = downstreamOf(waypoint)
   const serve = (socket: net.Socket): void => serveChannel(channelOf(socket), downstream, waypoint, () => undefined)
   const { tls: files } = options
-  const server =
+  const secure =
     files === undefined
-      ? net.createServer({ allowHalfOpen: true }, serve)
+      ? undefined
       : tls.createServer({ ...files, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['http/1.1'] }, serve)
-  server.listen({ port: options.port, host: LOOPBACK, backlog: 1024 })
+  const accept = (socket: net.Socket): void => void (secure === undefined ? serve(socket) : secure.emit('connection', socket))
+  const where = { host: LOOPBACK, port: options.port, backlog: 1024 }
+  const isPaused = { pauseOnConnect: secure !== undefined, noDelay: true }
+  await WideListener.open({ allowHalfOpen: secure === undefined, ...isPaused }, where, accept, (error) => console.error(error.message))
   process.on('SIGTERM', () => process.exit(0)) // so that a profile is written
 }
 
@@ -73,7 +76,7 @@ function contextOf(options: WeftOptions): WaypointContext {
   const clock = systemClock
   const self = { network: '', ip: ip('127.0.0.9'), namespace: 'shop', hostname: 'waypoint.shop.svc.cluster.local' }
   const pool = { connect: connectorOf(options), idleTimeoutMs: parsed.value.upstreamIdleMs }
-  const counter = new RequestCounter(new HttpMetrics(new Registry()))
+  const counter = new RequestCounter(new HttpMetrics())
   fill(config, options)
   return {
     settings: parsed.value,
@@ -181,7 +184,7 @@ function downstreamOf({ config }: WaypointContext): Downstream {
     workload: undefined,
     source: { namespace: 'shop', app: 'client', version: 'v1' },
   }
-  return { client, target: { kind: 'service', service, port: 80, entry }, authority: '10.96.0.1:80' }
+  return { client, target: { kind: 'service', service, port: 80, entry, to: undefined }, authority: '10.96.0.1:80' }
 }
 
-if (import.meta.main) main(JSON.parse(process.argv[2] ?? '{}') as WeftOptions)
+if (import.meta.main) await main(JSON.parse(process.argv[2] ?? '{}') as WeftOptions)

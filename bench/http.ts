@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { formatTable } from '../cli/output.ts'
 import { checkCsr, createCsr } from '../certs/csr.ts'
 import type { SpiffeId } from '../model/identity.ts'
+import { WAYPOINT_NODE_FLAGS } from '../runtime/node-flags.ts'
 import { TestCa } from '../test/support/test-ca.ts'
 import { checkProxy, load, Program } from './http-load.ts'
 import type { Sample } from './http-load.ts'
@@ -22,11 +23,13 @@ const BACKEND: BackendPorts = { app: 9001, canary: 9002 }
 const FIRST_PORT = 7001
 /** Plain ports of the originator are this much above the proxies'. */
 const ORIGINATOR_OFFSET = 1000
-/** Not counted: code is compiled, connections to the backends are made. */
-const WARM_UP_SECONDS = 3
+/**
+ * Not counted: code is compiled (700 functions in the first ten seconds, on the same core), connections to the backends are made.
+ * The first part with 16 connections, the second with as many as will be measured.
+ */
+const WARM_UP_SECONDS = [8, 3] as const
 /** Set-up, warm-up and checks of a row, generously. */
 const ROW_SECONDS = 60
-const NODE_FLAGS = ['--max-semi-space-size=8'] // as the runtime starts proxies
 const CONTENDERS = ['weft', 'envoy', 'haproxy', 'nginx'] as const
 const ROWS = ['plain', 'mtls'] as const
 
@@ -100,7 +103,8 @@ async function measureRow(row: Row, directory: string, options: Options): Promis
   for (const { name, port, program } of contenders) {
     const share = await checkProxy(name, port)
     process.stderr.write(`${row}: warming up ${name} (canary ${(share * 100).toFixed(0)} %)\n`)
-    await load(CORES[1], port, 16, WARM_UP_SECONDS, program)
+    await load(CORES[1], port, 16, WARM_UP_SECONDS[0], program)
+    await load(CORES[1], port, Math.max(...options.connections), WARM_UP_SECONDS[1], program)
   }
   return await measureAll(row, contenders, options)
 }
@@ -139,7 +143,7 @@ function commandOf(name: Name, port: number, directory: string, tls: TlsFiles | 
       const pem = tls === undefined ? {} : { tls: { cert: read(tls.cert), key: read(tls.key), ca: read(tls.ca) } }
       const given: WeftOptions = { port, ports: BACKEND, log: options.hasAccessLog ? 'info' : 'off', ...pem }
       const profile = options.profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', options.profile]
-      return [process.execPath, ...NODE_FLAGS, ...profile, join(import.meta.dirname, 'http-weft.ts'), JSON.stringify(given)]
+      return [process.execPath, ...WAYPOINT_NODE_FLAGS, ...profile, join(import.meta.dirname, 'http-weft.ts'), JSON.stringify(given)]
     }
   }
 }
@@ -206,7 +210,9 @@ function write(directory: string, name: string, text: string): string {
 }
 
 function secondsOf({ rounds, seconds, connections, rows, only }: Options): number {
-  return rows.length * (ROW_SECONDS + only.length * (WARM_UP_SECONDS + 5 + rounds * connections.length * (seconds + 2)))
+  return (
+    rows.length * (ROW_SECONDS + only.length * (WARM_UP_SECONDS[0] + WARM_UP_SECONDS[1] + 6 + rounds * connections.length * (seconds + 2)))
+  )
 }
 
 function parse(args: readonly string[]): Options {

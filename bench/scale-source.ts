@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ConfigSource, SourceKind } from '../controlplane/source/source.ts'
 import { type MeshObject, type ObjectEvent, objectKey, type TokenReviewStatus } from '../model/object.ts'
 import { KINDS } from '../objects/kinds.ts'
+import { SharedValues } from '../objects/kube/shared.ts'
+import { trimmer } from '../objects/kube/trim.ts'
 import { userOf } from './scale-world.ts'
 
 const TOKEN_REVIEW_MS = 5
@@ -12,16 +14,24 @@ export class ScaleSource implements ConfigSource {
   readonly #objects = new Map<string, Map<string, MeshObject>>()
   readonly #listeners: ((event: ObjectEvent) => void)[] = []
   readonly #plurals = new Map(KINDS.map(({ kind, plural }) => [kind as string, plural as string]))
+  readonly #trims: ReadonlyMap<string, ReturnType<typeof trimmer>>
 
-  /** Adds an object without telling anybody. */
-  load(object: MeshObject): void {
-    this.#kindOf(object).set(objectKey(object), object)
+  constructor() {
+    const shared = new SharedValues()
+    this.#trims = new Map(KINDS.map((row) => [row.kind, trimmer(row, shared)]))
+  }
+
+  /** Adds an object without telling anybody, trimmed as the copy of a cluster is. @returns what is held */
+  load(object: MeshObject): MeshObject {
+    const held = this.#trims.get(object.kind)?.(object) ?? object
+    this.#kindOf(held).set(objectKey(held), held)
+    return held
   }
 
   /** Replaces an object, as a watch would. */
   apply(object: MeshObject): void {
-    this.load(object)
-    for (const tell of this.#listeners) tell({ type: 'MODIFIED', object })
+    const held = this.load(object)
+    for (const tell of this.#listeners) tell({ type: 'MODIFIED', object: held })
   }
 
   start = async (): Promise<void> => undefined

@@ -74,7 +74,15 @@ export function podObject(p: number, scale: Scale, isReady = true): MeshObject {
       creationTimestamp: time,
       labels: { app, version: 'v1', 'pod-template-hash': HASH },
       annotations: { 'ambient.istio.io/redirection': 'enabled' },
-      ownerReferences: [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: `${app}-${HASH}`, uid: uidOf(1_000_000 + p), controller: true }],
+      ownerReferences: [
+        {
+          apiVersion: 'apps/v1',
+          kind: 'ReplicaSet',
+          name: `${app}-${HASH}`,
+          uid: uidOf(1_000_000 + (p % scale.services)),
+          controller: true,
+        },
+      ],
     },
     spec: { nodeName: nodeName(Math.floor((p * scale.nodes) / scale.pods)), serviceAccountName: app, containers: [] },
     status: {

@@ -20,6 +20,7 @@ export interface Libbpf {
   setInitial(map: Pointer, value: Buffer, bytes: number): number
   createLink(program: number, target: number, type: number, options: null): number
   updateLink(link: number, program: number, options: null): number
+  detachLink(link: number): number
   pin(fd: number, path: string): number
   get(path: string): number
   info(fd: number, info: Buffer, length: number[]): number
@@ -63,6 +64,7 @@ export function libbpf(): Libbpf {
     setInitial: lib.func('int bpf_map__set_initial_value(void *map, const void *value, size_t bytes)'),
     createLink: lib.func('int bpf_link_create(int program, int target, int type, void *options)'),
     updateLink: lib.func('int bpf_link_update(int link, int program, void *options)'),
+    detachLink: lib.func('int bpf_link_detach(int link)'),
     pin: lib.func('int bpf_obj_pin(int fd, const char *path)'),
     get: lib.func('int bpf_obj_get(const char *path)'),
     info: lib.func('int bpf_obj_get_info_by_fd(int fd, _Inout_ void *info, _Inout_ uint32_t *length)'),

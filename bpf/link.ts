@@ -1,6 +1,7 @@
 // Attaching programs so that they outlive this process, replacing them without a gap, and asking the kernel what is
 // attached where. A link whose target has died (namespace, cgroup, device) stays pinned and says so: it is made anew.
 import { closeSync, existsSync, rmSync } from 'node:fs'
+import { codeOf } from '../kit/error.ts'
 import { bpfFailure } from './errors.ts'
 import { bpfErrno, Errno, libbpf } from './libbpf.ts'
 import { openPin } from './map.ts'
@@ -49,11 +50,22 @@ export function attachPinned(options: {
   return false
 }
 
-/** Removes the pin, and with it the attachment. @returns whether there was one */
+/**
+ * Detaches, then removes the pin: when it returns the program sees nothing any more. The kernel lets go of a link whose pin is
+ * only removed a while later, by a worker of its own; a link that cannot be detached is left to that.
+ * @returns whether there was one
+ */
 export function detachPinned(pin: string): boolean {
-  const was = existsSync(pin)
+  if (!existsSync(pin)) return false
+  try {
+    const link = openPin(pin)
+    libbpf().detachLink(link)
+    closeSync(link)
+  } catch (error) {
+    if (!['PIN_UNREADABLE', 'PIN_MISSING'].includes(codeOf(error))) throw error
+  }
   rmSync(pin, { force: true })
-  return was
+  return true
 }
 
 /** @returns undefined when nothing is pinned there. @throws MeshError PIN_UNREADABLE */

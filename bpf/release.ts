@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf } from '../kit/error.ts'
+import { detachPinned } from './link.ts'
 import { openMap } from './map.ts'
 import { CGROUP_PROGRAMS, pins } from './spec.ts'
 
@@ -24,7 +25,10 @@ export function releaseNode(bpffsDir: string): { removed: string[] } {
     ...names.filter((name) => name.startsWith('map_')),
   ]
   const removed = [...new Set(ordered)].filter((name) => names.includes(name))
-  for (const name of removed) rmSync(join(bpffsDir, name), { force: true })
+  for (const name of removed) {
+    if (name.startsWith('map_')) rmSync(join(bpffsDir, name), { force: true })
+    else detachPinned(join(bpffsDir, name))
+  }
   removeDirectory(bpffsDir)
   return { removed }
 }

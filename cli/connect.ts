@@ -8,7 +8,7 @@ import { type ObjectApi, openObjects } from '../objects/api.ts'
 import { ObjectClient } from '../objects/client.ts'
 import { runtimeFailure } from '../runtime/errors.ts'
 import { isMeshName, meshLayout } from '../runtime/layout.ts'
-import { ClusterAccess } from './cluster/access.ts'
+import { ClusterAccess, type Patiently } from './cluster/access.ts'
 import { cliFailure } from './errors.ts'
 import { parseMeshName } from './options.ts'
 import { printNote } from './output.ts'
@@ -45,6 +45,8 @@ export interface Surroundings {
   readonly hasLocalMesh: boolean
   /** Files of the default kubeconfig that exist, first one first. */
   readonly kubeconfigs: readonly string[]
+  /** What $KUBECONFIG names, when none of it exists. */
+  readonly missing?: string | undefined
   /** We run in a pod with an account. */
   readonly isInCluster: boolean
 }
@@ -74,13 +76,22 @@ export function chooseTarget(flags: TargetFlags, around: Surroundings): Choice {
   const [found] = around.kubeconfigs
   if (isCluster) {
     const path = kubeconfig ?? found
-    if (path === undefined) throw cliFailure('TARGET_MISSING', { what: `there is no kubeconfig with a context ${context}` })
+    if (path === undefined)
+      throw around.missing === undefined
+        ? cliFailure('TARGET_MISSING', { what: `there is no kubeconfig with a context ${context}` })
+        : missingFile(around.missing)
     return { target: { kind: 'cluster', kubeconfig: path, context }, isGuess: false }
   }
   if (around.hasLocalMesh) return { target: { kind: 'local', name: DEFAULT_NAME }, isGuess: found !== undefined }
   if (found !== undefined) return { target: { kind: 'cluster', kubeconfig: found, context: undefined }, isGuess: false }
+  if (around.missing !== undefined) throw missingFile(around.missing)
   if (around.isInCluster) return { target: { kind: 'cluster', kubeconfig: '', context: undefined }, isGuess: false }
   throw cliFailure('TARGET_MISSING')
+}
+
+/** Whoever sets the variable means that file: nothing else is taken in its place. */
+function missingFile(file: string): Error {
+  return cliFailure('TARGET_MISSING', { what: `$KUBECONFIG names ${file}, which does not exist` })
 }
 
 /**
@@ -96,8 +107,21 @@ export function findTarget(flags: TargetFlags, does: 'read' | 'change', only?: '
   const around = surroundings()
   const { target, isGuess } = chooseTarget(flags, only === undefined ? around : { ...around, hasLocalMesh: false })
   if (isGuess) printNote(`weft: talking to the local mesh ${DEFAULT_NAME}; for the cluster of the kubeconfig say --context NAME`)
-  else if (does === 'change' && target.kind === 'cluster') printNote(`weft: talking to ${describeCluster(target)}`)
+  else if (does === 'change' && target.kind === 'cluster') tellCluster(target)
   return target
+}
+
+/** The cluster that flags without a name would lead to; undefined = there is none. */
+export function findCluster(): ClusterTarget | undefined {
+  const { kubeconfigs, isInCluster, missing } = surroundings()
+  const [kubeconfig] = kubeconfigs
+  if (kubeconfig !== undefined) return { kind: 'cluster', kubeconfig, context: undefined }
+  return isInCluster && missing === undefined ? { kind: 'cluster', kubeconfig: '', context: undefined } : undefined
+}
+
+/** Says which cluster is about to be changed. */
+export function tellCluster(target: ClusterTarget): void {
+  printNote(`weft: talking to ${describeCluster(target)}`)
 }
 
 /** The object API of a target. The caller disposes it. @throws MeshError BAD_NAME | NOT_ROOT | MESH_MISSING | KUBECONFIG_INVALID */
@@ -117,8 +141,8 @@ export function connectMesh(name: string): ObjectClient {
 }
 
 /** What a cluster's API server gives beyond objects. The caller disposes it. @throws MeshError KUBECONFIG_INVALID */
-export function openAccess({ kubeconfig, context }: ClusterTarget): ClusterAccess {
-  return new ClusterAccess({ kubeconfig, ...(context === undefined ? {} : { context }) })
+export function openAccess({ kubeconfig, context }: ClusterTarget, patiently?: Patiently): ClusterAccess {
+  return new ClusterAccess({ kubeconfig, ...(context === undefined ? {} : { context }) }, patiently)
 }
 
 /** The flags that lead there again, with a space before, for commands that are shown; empty = none are needed. */
@@ -134,7 +158,8 @@ export function parseTarget(text: string): { namespace: string; name: string } {
   return second === undefined ? { namespace: 'default', name: first } : { namespace: first, name: second }
 }
 
-function describeCluster({ kubeconfig, context }: ClusterTarget): string {
+/** `the cluster of context c in /k`. */
+export function describeCluster({ kubeconfig, context }: ClusterTarget): string {
   if (kubeconfig === '') return 'the cluster of this pod'
   return `the cluster of ${context === undefined ? 'the current context' : `context ${context}`} in ${kubeconfig}`
 }
@@ -142,10 +167,12 @@ function describeCluster({ kubeconfig, context }: ClusterTarget): string {
 function surroundings(): Surroundings {
   const { apiSocket, dir } = meshLayout(DEFAULT_NAME)
   const given = (process.env.KUBECONFIG ?? '').split(delimiter).filter((path) => path !== '')
+  const kubeconfigs = (given.length > 0 ? given : [join(homedir(), '.kube', 'config')]).filter((path) => existsSync(path))
   return {
     // Without root the socket may be out of sight: then the directory counts, and the command says that root is needed.
     hasLocalMesh: existsSync(apiSocket) || (process.getuid?.() !== 0 && existsSync(dir)),
-    kubeconfigs: (given.length > 0 ? given : [join(homedir(), '.kube', 'config')]).filter((path) => existsSync(path)),
+    kubeconfigs,
+    missing: kubeconfigs.length === 0 ? given[0] : undefined,
     isInCluster: (process.env.KUBERNETES_SERVICE_HOST ?? '') !== '' && existsSync(TOKEN_FILE),
   }
 }

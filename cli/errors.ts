@@ -28,6 +28,12 @@ export const CLI_ERRORS = {
     message: 'the node agent runs and would capture the pods again',
     hint: 'release through the API: weft release without --local; or end the agent first',
   },
+  RELEASE_UNFINISHED: {
+    source: 'internal',
+    retry: 'yes',
+    message: 'some pods could not be released',
+    hint: 'repeat it; in a pod by hand: nft delete table inet weft-pod',
+  },
 } as const satisfies Record<string, ErrorRow>
 
 /** Builds an error of this table. */

@@ -1,8 +1,10 @@
 // Readers of what is typed behind options and arguments; what they refuse ends the command with status 2.
+import { readFileSync } from 'node:fs'
 import { InvalidArgumentError } from 'commander'
+import { messageOf } from '../kit/error.ts'
 import { type KindRow, KINDS, kindByAnyName } from '../objects/kinds.ts'
 import { isMeshName } from '../runtime/layout.ts'
-import { isCollectorUrl, isPercent } from '../telemetry/trace-settings.ts'
+import { isCaBundle, isCollectorUrl, isPercent } from '../telemetry/trace-settings.ts'
 import type { Format } from './output.ts'
 
 /** `--name`. */
@@ -36,6 +38,18 @@ export function countFrom(least: number, most: number): (text: string) => number
 /** `--tracing-endpoint`. */
 export function parseCollector(text: string): string {
   if (!isCollectorUrl(text)) throw new InvalidArgumentError('http://host:port or https://host:port is needed.')
+  return text
+}
+
+/** `--tracing-ca`: a file. @returns what is in it */
+export function readCaBundle(path: string): string {
+  let text = ''
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new InvalidArgumentError(messageOf(error))
+  }
+  if (!isCaBundle(text)) throw new InvalidArgumentError('A file of certificates in PEM is needed.')
   return text
 }
 

@@ -84,6 +84,8 @@ export class AgentApp {
     const { redirect, choice } = openRedirect({ settings, places: () => files.load().map(({ place }) => place), log })
     this.#datapath = redirect
     this.#redirect = choice
+    if (isKubernetes && choice.mode === 'nftables' && settings.areServicesServed)
+      log.warn('service addresses are not served by nftables: pods outside the mesh need kube-proxy')
     this.#ztunnels = this.#makeZtunnels()
     this.#probes = new ProbeGroup({ datapath: redirect, path: settings.probeCgroup, isMade: !isKubernetes, log: log.scope('probes') })
     const objects = (): AgentObjects | undefined => this.#objects

@@ -1,4 +1,5 @@
 // The agent's doors with what is behind them: the plugin's calls, the local runtime's kubelet, and monitoring.
+import { messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import type { Readiness } from '../kit/ready.ts'
 import type { Agent } from './agent.ts'
@@ -8,7 +9,7 @@ import { placeOf } from './place.ts'
 import { PluginCalls, type PluginCallsOptions } from './plugin/calls.ts'
 import { isWhole, type RepairOptions } from './repair.ts'
 import type { PluginRequest } from './request.ts'
-import { type Door, serveMonitoring, servePlugin } from './server.ts'
+import { type Door, serveMetrics, serveMonitoring, servePlugin } from './server.ts'
 import type { AgentSettings } from './settings.ts'
 import type { Ztunnels } from './ztunnels.ts'
 
@@ -32,7 +33,7 @@ export interface DoorsOptions {
 /** A ztunnel that is replaced is away for moments; the runtime takes the node down when the plugin says that it is limited. */
 const ZTUNNEL_AWAY_MS = 30_000
 
-/** Opens both; the caller closes them. @throws when a socket or port is taken */
+/** Opens all; the caller closes them. @throws when a socket or port is taken */
 export async function openDoors(options: DoorsOptions): Promise<Door[]> {
   const { settings, agent, metrics, log } = options
   const calls = pluginCalls(options)
@@ -48,7 +49,19 @@ export async function openDoors(options: DoorsOptions): Promise<Door[]> {
   )
   const { monitoringPort: port } = settings
   const monitoring = { port, registry: metrics.registry, waitingFor: () => options.waitingFor(), dump: () => options.dump(), log }
-  return [plugin, await serveMonitoring(monitoring)]
+  return [plugin, await serveMonitoring(monitoring), ...(await metricsDoor(options))]
+}
+
+/** Pods must start though somebody else has the port: that nothing is scraped is seen by who scrapes. */
+async function metricsDoor({ settings, metrics: { registry }, log }: DoorsOptions): Promise<Door[]> {
+  const { metricsPort: port, metricsIp: ip } = settings
+  if (port === 0) return []
+  try {
+    return [await serveMetrics({ ip, port, registry, log })]
+  } catch (error) {
+    log.error('metrics are not served', { ip, port, error: messageOf(error) })
+    return []
+  }
 }
 
 function pluginCalls(options: DoorsOptions): PluginCalls {

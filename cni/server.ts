@@ -1,5 +1,5 @@
-// The agent's two HTTP doors: cni.sock for the CNI plugin (/cni) and the local runtime's kubelet (/cmdadd, /cmddel), and a
-// port on 127.0.0.1 for metrics and readiness.
+// The agent's HTTP doors: cni.sock for the CNI plugin (/cni) and the local runtime's kubelet (/cmdadd, /cmddel), and a
+// port on 127.0.0.1 for metrics and readiness, perhaps one for everybody with the metrics alone.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from 'prom-client'
@@ -31,6 +31,9 @@ const MAX_BODY_BYTES = 64 * 1024
 const MAX_CALL_BYTES = 1024 * 1024
 const MAX_AT_ONCE = 256
 const REQUEST_TIMEOUT_MS = 30_000
+const SCRAPE_TIMEOUT_MS = 10_000
+/** As a proxy's: scrapes are few. */
+const MAX_SCRAPES = 64
 
 /** Listens on a unix socket with mode 0600; replaces what a dead process left. */
 export async function servePlugin(path: string, handlers: PluginHandlers, log: Log): Promise<Door> {
@@ -79,13 +82,44 @@ export async function serveMonitoring(options: MonitoringOptions): Promise<Door 
   return { ...doorOf(server), port: typeof address === 'object' && address !== null ? address.port : 0 }
 }
 
+/** Where everybody may read the metrics. */
+export interface MetricsOptions {
+  /** Empty = every address. */
+  readonly ip: string
+  /** 0 = chosen by the kernel. */
+  readonly port: number
+  readonly registry: Registry
+  readonly log: Log
+}
+
+/** `/metrics` and nothing else, for whoever reaches the address. @throws Error of net.Server (EADDRINUSE, EADDRNOTAVAIL) */
+export async function serveMetrics({ ip, port, registry, log }: MetricsOptions): Promise<Door & { readonly port: number }> {
+  const server = createServer((request, response) => {
+    const path = request.url?.split('?')[0]
+    if (request.method !== 'GET') return void response.writeHead(405).end()
+    if (path !== '/metrics' && path !== '/stats/prometheus') return void response.writeHead(404).end()
+    writeMetrics(response, registry).catch((error: unknown) => {
+      log.warn('metrics cannot be shown', { error: messageOf(error) })
+      response.destroy()
+    })
+  })
+  server.requestTimeout = SCRAPE_TIMEOUT_MS
+  server.maxConnections = MAX_SCRAPES
+  await listening(server, () => server.listen({ port, ...(ip === '' ? {} : { host: ip }) }))
+  const address = server.address()
+  return { ...doorOf(server), port: typeof address === 'object' && address !== null ? address.port : 0 }
+}
+
+async function writeMetrics(response: ServerResponse, registry: Registry): Promise<void> {
+  const text = await registry.metrics()
+  response.writeHead(200, { 'content-type': registry.contentType }).end(text)
+}
+
 async function show(request: IncomingMessage, response: ServerResponse, options: MonitoringOptions): Promise<void> {
   const path = request.url?.split('?')[0]
   if (request.method !== 'GET') response.writeHead(405).end()
-  else if (path === '/metrics' || path === '/stats/prometheus') {
-    const text = await options.registry.metrics()
-    response.writeHead(200, { 'content-type': options.registry.contentType }).end(text)
-  } else if (path === '/readyz' || path === '/healthz/ready') {
+  else if (path === '/metrics' || path === '/stats/prometheus') await writeMetrics(response, options.registry)
+  else if (path === '/readyz' || path === '/healthz/ready') {
     const waiting = options.waitingFor()
     response.writeHead(waiting.length === 0 ? 200 : 503, JSON_TYPE).end(JSON.stringify({ waitingFor: waiting }))
   } else if (path === '/config_dump') response.writeHead(200, JSON_TYPE).end(JSON.stringify(options.dump(), undefined, 1))

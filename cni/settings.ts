@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
 import { cgroup2Root } from '../linux/cgroup.ts'
+import { parseIp } from '../model/address.ts'
 import { isRedirectWish } from './redirect/redirect.ts'
 
 /** The table; parser, help, docs and dump come from it. */
@@ -171,6 +172,20 @@ export const SETTINGS = {
     default: 15_014,
     help: 'metrics and readiness on 127.0.0.1',
   },
+  metricsPort: {
+    env: 'WEFT_METRICS_PORT',
+    flag: '--metrics-port',
+    type: 'count',
+    default: 0,
+    help: '/metrics, and nothing else, for others than this node; 0 = not served',
+  },
+  metricsIp: {
+    env: 'WEFT_METRICS_IP',
+    flag: '--metrics-ip',
+    type: 'text',
+    default: '',
+    help: 'address of --metrics-port; unset = every address',
+  },
   log: { env: 'WEFT_LOG', flag: '--log', type: 'text', default: 'info', help: 'LEVEL or LEVEL,area=LEVEL,…' },
 } as const satisfies Record<string, SettingRow>
 
@@ -199,6 +214,9 @@ export function readSettings(
     errors.push(`${SETTINGS.source.flag}: ${JSON.stringify(value.source)} is neither store nor kubernetes`)
   if (!nodeCgroup.startsWith('/')) errors.push(`${SETTINGS.nodeCgroup.flag}: an absolute path is needed`)
   if (value.monitoringPort > 65_535) errors.push(`${SETTINGS.monitoringPort.flag}: ${value.monitoringPort} is not a port`)
+  if (value.metricsPort > 65_535) errors.push(`${SETTINGS.metricsPort.flag}: ${value.metricsPort} is not a port`)
+  if (value.metricsIp !== '' && parseIp(value.metricsIp) === undefined)
+    errors.push(`${SETTINGS.metricsIp.flag}: ${JSON.stringify(value.metricsIp)} is not an address`)
   if (!isRedirectWish(value.redirect))
     errors.push(`${SETTINGS.redirect.flag}: ${JSON.stringify(value.redirect)} is none of ebpf, nftables, auto`)
   if (value.reconcileMs < 100) errors.push(`${SETTINGS.reconcileMs.flag}: at least 100ms`)

@@ -1,7 +1,6 @@
 // The control plane put together: source -> push loop -> xDS server, the CA beside it, one gRPC port for both, one HTTP port.
 import { Server, type ServerOptions } from '@grpc/grpc-js'
 import type { Clock } from '../kit/clock.ts'
-import { success } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { Readiness } from '../kit/ready.ts'
 import type { IpAddress } from '../model/address.ts'
@@ -11,9 +10,9 @@ import type { Gateway } from '../model/gateway-api.ts'
 import type { Pod } from '../model/object.ts'
 import type { ObjectApi } from '../objects/api.ts'
 import { DeltaServer } from '../xds/delta-server.ts'
-import { type CallerCheck, checkCaller } from './ca/caller.ts'
+import type { CallerCheck } from './ca/caller.ts'
 import { addCertificateService, CALLER_RATE } from './ca/certificate-service.ts'
-import { xdsCallerOf } from './ca/demands.ts'
+import { admitCaller } from './ca/demands.ts'
 import type { LiveAuthority } from './ca/live-authority.ts'
 import { type OpenRoot, openRoot } from './ca/open-root.ts'
 import { PodIndex } from './ca/pod-index.ts'
@@ -23,11 +22,12 @@ import { TokenCache } from './ca/token-cache.ts'
 import { debugPages } from './debug.ts'
 import { DEPLOYED_ONLY } from './deploy/reconcile.ts'
 import { deploySettingsOf } from './deploy/settings.ts'
+import { Gate } from './gate.ts'
 import { makeHttpServer } from './http.ts'
 import { Duties } from './leader/duties.ts'
 import { type Leader, SOLE_LEADER } from './leader/leader.ts'
 import { LeaseLeader } from './leader/lease.ts'
-import { listenGrpc, listenHttp } from './listen.ts'
+import { listenAt } from './listen.ts'
 import { type ControlplaneMetrics, makeMetrics } from './metrics.ts'
 import { Programmed } from './push/programmed.ts'
 import { Publisher } from './push/publish.ts'
@@ -44,7 +44,7 @@ const GRPC_OPTIONS: ServerOptions = {
   'grpc.max_concurrent_streams': 256,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 20_000,
-  // Streams are opened again, and their tokens checked again, every half hour; what proxies hold is not sent again.
+  // Streams are opened again, and their tokens reviewed again, every half hour; what proxies hold is not sent again.
   'grpc.max_connection_age_ms': 30 * 60_000,
   'grpc.max_connection_age_grace_ms': 10_000,
 }
@@ -81,7 +81,7 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   const parts = await makeParts(options, stopped.signal)
   const { metrics, lease, leader, root, pods, xds, loop, duties, programmed } = parts
   const http = makeHttpServer({ metrics, readiness, debug: debugPages(parts.publisher, xds, programmed), log: log.scope('http') })
-  const httpPort = await listenHttp(http, settings.metricsListen)
+  const httpPort = await listenAt(http, settings.metricsListen)
   source.onChange((event) => {
     pods.apply(event)
     if (!NOT_TRANSLATED.has(event.object.kind)) loop.kick()
@@ -94,21 +94,22 @@ export async function startControlplane(options: ControlplaneOptions): Promise<C
   duties.start()
   const grpc = new Server(GRPC_OPTIONS)
   xds.addTo(grpc)
-  addCa(grpc, root.live, parts.check, metrics, options)
   const serving = makeServing(root.live, options)
   await serving.start()
+  const gate = new Gate({ server: grpc, credentials: serving.credentials, log: log.scope('gate'), clock: options.clock })
+  addCa(grpc, root.live, parts.check, metrics, gate, options)
   root.live.onChange(() => {
     serving.renew()
     duties.distribute()
   })
-  const grpcPort = await listenGrpc(grpc, settings.listen, serving)
+  const grpcPort = await gate.listen(settings.listen)
   lease?.start()
   listed[Symbol.dispose]()
   log.info('control plane ready', { grpcPort, httpPort })
   const close = async (): Promise<void> => {
     await lease?.[Symbol.asyncDispose]() // first: another replica takes over while this one ends
     stopped.abort()
-    for (const part of [loop, parts.status, serving, duties, programmed, root]) part[Symbol.dispose]()
+    for (const part of [gate, loop, parts.status, serving, duties, programmed, root]) part[Symbol.dispose]()
     xds.close()
     http.closeAllConnections()
     await new Promise<void>((resolve) => http.close(() => resolve()))
@@ -199,6 +200,7 @@ function addCa(
   live: LiveAuthority,
   check: CallerCheck,
   metrics: ControlplaneMetrics,
+  gate: Gate,
   { settings, log, clock }: ControlplaneOptions,
 ): void {
   const audit = log.scope('audit')
@@ -209,6 +211,7 @@ function addCa(
     sign: (request) => sign(request, signOptions),
     onAnswer: (result) => metrics.certificates.inc({ result }),
     onFlood: (peer, count) => audit.warn('certificate refused', { peer, reason: 'too many requests of this address', count }),
+    onHopeless: (host) => gate.shutOut(host),
     clock,
   })
 }
@@ -236,15 +239,13 @@ function makeXdsServer(
     source: publisher.store,
     log: log.scope('xds'),
     clock,
-    async authenticate(token) {
-      const caller = await checkCaller(token, check)
-      return caller.ok ? success(xdsCallerOf(caller.value)) : caller
-    },
+    authenticate: (token) => admitCaller(token, check, clock),
     onGatewayClients: () => programmed.update(),
     onRefusal: (_client, type) => metrics.refusals.inc({ type }),
     onClients: (count) => metrics.clients.set(count),
-    onPush(type, _upserts, _removes, bytes) {
+    onPush(type, _upserts, removes, bytes) {
       metrics.pushes.inc({ type })
+      metrics.removals.inc({ type }, removes)
       metrics.pushBytes.inc({ type }, bytes)
     },
   })

@@ -1,21 +1,9 @@
-// Opens the two ports of the control plane.
-import type { Server } from '@grpc/grpc-js'
-import type { Server as HttpServer } from 'node:http'
-import type { ServingCertificate } from './ca/serving.ts'
+// Opens a port of the control plane.
+import type { Server } from 'node:net'
 import { controlplaneFailure } from './errors.ts'
 
-/** @returns the port. @throws LISTEN_FAILED */
-export function listenGrpc(server: Server, address: string, serving: ServingCertificate): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, serving.credentials, (error, port) => {
-      if (error === null) resolve(port)
-      else reject(controlplaneFailure('LISTEN_FAILED', { address }, error))
-    })
-  })
-}
-
 /** @param address `host:port`. @returns the port. @throws LISTEN_FAILED */
-export function listenHttp(server: HttpServer, address: string): Promise<number> {
+export function listenAt(server: Server, address: string): Promise<number> {
   const found = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address)
   if (found === null) throw controlplaneFailure('LISTEN_FAILED', { address })
   return new Promise((resolve, reject) => {

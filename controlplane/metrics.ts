@@ -6,6 +6,7 @@ export const CONTROLPLANE_METRICS = {
   weft_controlplane_xds_clients: 'Proxies that are connected now',
   weft_controlplane_xds_pushes_total: 'xDS responses sent, by type',
   weft_controlplane_xds_push_bytes_total: 'Bytes of xDS responses sent, by type',
+  weft_controlplane_xds_removals_total: 'Resources that xDS responses took back, by type: sudden many are a flap',
   weft_controlplane_xds_refusals_total: 'xDS responses that a proxy refused wholly or in part, by type',
   weft_controlplane_translation_seconds: 'Time from objects to resources',
   weft_controlplane_resources: 'Resources that are published, by kind',
@@ -23,6 +24,7 @@ export interface ControlplaneMetrics {
   readonly clients: Gauge
   readonly pushes: Counter<'type'>
   readonly pushBytes: Counter<'type'>
+  readonly removals: Counter<'type'>
   readonly refusals: Counter<'type'>
   readonly translation: Histogram
   readonly resources: Gauge<'kind'>
@@ -57,6 +59,7 @@ export function makeMetrics(): ControlplaneMetrics {
     clients: new Gauge(row('weft_controlplane_xds_clients')),
     pushes: new Counter(row('weft_controlplane_xds_pushes_total', ['type'])),
     pushBytes: new Counter(row('weft_controlplane_xds_push_bytes_total', ['type'])),
+    removals: new Counter(row('weft_controlplane_xds_removals_total', ['type'])),
     refusals: new Counter(row('weft_controlplane_xds_refusals_total', ['type'])),
     translation: new Histogram({ ...row('weft_controlplane_translation_seconds'), buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2] }),
     resources: new Gauge(row('weft_controlplane_resources', ['kind'])),

@@ -1,7 +1,7 @@
 // Settings of the control plane: one row each.
 import { type ParsedSettings, parseSettings, type SettingRow, type Settings } from '../kit/settings.ts'
 import type { ObjectsPlace } from '../objects/api.ts'
-import { isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from '../telemetry/trace-settings.ts'
+import { isCaBundle, isCollectorUrl, isOtlpProtocol, isPercent, type TracingSettings } from '../telemetry/trace-settings.ts'
 import { WAYPOINT_ROWS, waypointSettingFaults } from './deploy/settings.ts'
 
 /** The table. */
@@ -130,6 +130,13 @@ export const SETTINGS = {
     default: 'grpc',
     help: 'what the collector speaks: grpc (often port 4317) or http (JSON, often port 4318)',
   },
+  tracingCa: {
+    type: 'text',
+    env: 'WEFT_TRACING_CA',
+    flag: '--tracing-ca',
+    default: '',
+    help: 'certificates in PEM, the only ones that vouch for an https collector; unset = those that Node trusts',
+  },
   tracingSampling: {
     type: 'text',
     env: 'WEFT_TRACING_SAMPLING',
@@ -161,10 +168,11 @@ export type ControlplaneSettings = Settings<typeof SETTINGS>
 export function readSettings(args: readonly string[], env = process.env): ParsedSettings<typeof SETTINGS> {
   const parsed = parseSettings(SETTINGS, args, env)
   if (!parsed.ok) return parsed
-  const { tracingEndpoint, tracingProtocol, tracingSampling } = parsed.value
+  const { tracingEndpoint, tracingProtocol, tracingCa, tracingSampling } = parsed.value
   const errors = [...faultsOfSource(parsed.value), ...waypointSettingFaults(parsed.value)]
   if (tracingEndpoint !== '' && !isCollectorUrl(tracingEndpoint)) errors.push('--tracing-endpoint is not http://host:port')
   if (!isOtlpProtocol(tracingProtocol)) errors.push('--tracing-protocol is neither grpc nor http')
+  if (tracingCa !== '' && !isCaBundle(tracingCa)) errors.push('--tracing-ca is not certificates in PEM')
   if (!isPercent(tracingSampling)) errors.push('--tracing-sampling is not a number from 0 to 100')
   return errors.length === 0 ? parsed : { ok: false, errors }
 }
@@ -194,9 +202,9 @@ export function placeOf({ source, apiSocket, kubeconfig, context }: Controlplane
 
 /** What waypoints are told about spans; undefined = none are wanted. */
 export function tracingOf(settings: ControlplaneSettings): TracingSettings | undefined {
-  const { tracingEndpoint: endpoint, tracingProtocol, tracingSampling: sampling } = settings
+  const { tracingEndpoint: endpoint, tracingProtocol, tracingCa: ca, tracingSampling: sampling } = settings
   if (endpoint === '') return undefined
-  return { endpoint, protocol: tracingProtocol === 'http' ? 'http' : 'grpc', sampling }
+  return { endpoint, protocol: tracingProtocol === 'http' ? 'http' : 'grpc', sampling, ca }
 }
 
 /** The parts of a list separated by commas, without empty ones. */

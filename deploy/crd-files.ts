@@ -13,6 +13,7 @@ export const BUNDLED_CRDS = [
   'peerauthentications.security.istio.io',
   'virtualservices.networking.istio.io',
   'destinationrules.networking.istio.io',
+  'serviceentries.networking.istio.io',
 ] as const
 
 /** On definitions that this chart made: `weft uninstall` removes those that nothing uses. */

@@ -9,7 +9,7 @@ type Json = Readonly<Record<string, unknown>>
 const SPEC_RULES = [{ rule: 'has(self.limits) || has(self.global)', message: 'must have limits, global, or both' }]
 const TARGET_RULES = [
   {
-    rule: "!has(self.group) || self.group == '' || self.group == (self.kind == 'Service' ? 'core' : 'gateway.networking.k8s.io')",
+    rule: "!has(self.group) || self.group == '' || self.group == (self.kind == 'Service' ? 'core' : self.kind == 'ServiceEntry' ? 'networking.istio.io' : 'gateway.networking.k8s.io')",
     message: 'group is not the group of this kind',
   },
   { rule: "self.kind != 'Gateway' || !has(self.sectionName)", message: 'a waypoint has one listener for all: leave out sectionName' },

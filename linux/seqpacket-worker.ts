@@ -31,19 +31,36 @@ interface Watched {
 
 /** Backstop only: a lost wake-up must not keep a process from ending. */
 const POLL_TIMEOUT_MS = 1000
+/**
+ * Rounds in a row that may fail before this thread gives up. A single one says little: errno is read after the call, and what the
+ * engine does in between (collecting garbage, being stopped and continued) can change it.
+ */
+const MOST_FAILURES = 100
+const FAILURE_PAUSE_MS = 2
 
 const port = parentPort
 if (port !== null) serve((workerData as { readonly wakeFd: number }).wakeFd, (event) => port.postMessage(event))
 
 function serve(wakeFd: number, tell: (event: SeqpacketEvent) => void): void {
   const watched = new Map<number, Watched>()
+  let failures = 0
   while (takeCommands(watched, tell)) {
-    const active = [...watched.values()].filter((entry) => !entry.isResting)
-    for (const index of waitReadable([wakeFd, ...active.map((entry) => entry.fd)], POLL_TIMEOUT_MS)) {
-      const entry = active[index - 1]
-      if (entry === undefined) while (receivePacket(wakeFd)?.bytes.length === 1);
-      else readFrom(entry, watched, tell)
+    try {
+      waitAndRead(wakeFd, watched, tell)
+      failures = 0
+    } catch (error) {
+      if (++failures > MOST_FAILURES) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FAILURE_PAUSE_MS)
     }
+  }
+}
+
+function waitAndRead(wakeFd: number, watched: Map<number, Watched>, tell: (event: SeqpacketEvent) => void): void {
+  const active = [...watched.values()].filter((entry) => !entry.isResting)
+  for (const index of waitReadable([wakeFd, ...active.map((entry) => entry.fd)], POLL_TIMEOUT_MS)) {
+    const entry = active[index - 1]
+    if (entry === undefined) while (receivePacket(wakeFd)?.bytes.length === 1);
+    else readFrom(entry, watched, tell)
   }
 }
 

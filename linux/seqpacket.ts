@@ -58,7 +58,10 @@ export class SeqpacketThread {
     this.#workerWakeFd = theirs
     this.#worker = new Worker(new URL('./seqpacket-worker.ts', import.meta.url), { workerData: { wakeFd: theirs }, name: 'seqpacket' })
     this.#worker.on('message', (event: SeqpacketEvent) => this.#dispatch(event))
-    this.#worker.on('error', (error) => this.#failAll(linuxFailure('SYSCALL_FAILED', { call: 'seqpacket worker' }, error)))
+    // Without it nothing arrives any more, and nobody would notice: the process ends, its supervisor starts another.
+    this.#worker.on('error', (error) => {
+      throw linuxFailure('SYSCALL_FAILED', { call: 'seqpacket worker' }, error)
+    })
     this.#stopped = new Promise((resolve) => this.#worker.once('exit', () => resolve(this.#afterExit())))
     process.once('exit', this.#onExit)
   }
@@ -175,10 +178,6 @@ export class SeqpacketThread {
     } catch (error) {
       if (!(error instanceof MeshError) || error.detail.errno !== EAGAIN) throw error // full of wake-ups: it will wake
     }
-  }
-
-  #failAll(error: MeshError): void {
-    for (const [id, entry] of [...this.#entries]) entry.onEvent({ kind: 'failed', id, errno: Number(error.detail.errno ?? 0) })
   }
 
   #afterExit(): void {

@@ -55,6 +55,13 @@ export function isLocal(ip: IpAddress): boolean {
   return ip.startsWith('127.') || ip === '::1' || ip === '0.0.0.0' || ip === '::'
 }
 
+const NOT_ONE_HOST: ReadonlySet<string> = new Set(['unspecified', 'loopback', 'linkLocal', 'multicast', 'broadcast'])
+
+/** Whether the address names one host that others can reach: not this host, its link (cloud metadata is there) or a group. */
+export function isReachable(ip: IpAddress): boolean {
+  return !NOT_ONE_HOST.has(ipaddr.parse(ip).range())
+}
+
 /** @returns `10.0.0.7:80` or `[fd00::7]:80`. */
 export function formatEndpoint(endpoint: Endpoint): string {
   return isIpv6(endpoint.ip) ? `[${endpoint.ip}]:${endpoint.port}` : `${endpoint.ip}:${endpoint.port}`
@@ -78,6 +85,11 @@ export function parseCidr(text: string): Cidr | undefined {
   if (length === undefined) return { ip, prefix: longest }
   if (!/^\d{1,3}$/.test(length) || Number(length) > longest) return undefined
   return { ip, prefix: Number(length) }
+}
+
+/** Whether two blocks have an address in common. */
+export function cidrsOverlap(a: Cidr, b: Cidr): boolean {
+  return a.prefix <= b.prefix ? cidrContains(a, b.ip) : cidrContains(b, a.ip)
 }
 
 /** Whether the block holds the address; families never match each other. */

@@ -241,10 +241,10 @@ export interface DestinationRuleSpec {
 /** How the endpoints of a host are treated. */
 export type DestinationRule = MeshObject<DestinationRuleSpec, { readonly conditions?: readonly Condition[] }>
 
-/** Target of a RateLimitPolicy, in the policy's namespace. `sectionName`: a port's name of a Service, a rule's name of an HTTPRoute. */
+/** Target of a RateLimitPolicy, in the policy's namespace. `sectionName`: a port's name of a Service or ServiceEntry, a rule's name of an HTTPRoute. */
 export interface RateLimitTarget {
   readonly group?: string
-  readonly kind: 'Service' | 'HTTPRoute' | 'Gateway'
+  readonly kind: 'Service' | 'ServiceEntry' | 'HTTPRoute' | 'Gateway'
   readonly name: string
   readonly sectionName?: string
 }

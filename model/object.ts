@@ -1,5 +1,6 @@
 // Kubernetes objects as the mesh reads them: the fields it uses, no more. Unknown fields are kept in the store but not typed.
 // Made by objects/ (after validation by objects/schema/), read by controlplane, cni, runtime and cli.
+import type { Container, ContainerStatus, Volume } from './container.ts'
 
 /** Labels or annotations. */
 export type StringMap = Readonly<Record<string, string>>
@@ -66,134 +67,11 @@ export interface LabelSelector {
   readonly matchExpressions?: readonly LabelExpression[]
 }
 
-export interface ContainerPort {
-  readonly name?: string
-  readonly containerPort: number
-  readonly protocol?: 'TCP' | 'UDP' | 'SCTP'
-  readonly hostPort?: number
-}
-
-export interface KeySelector {
-  readonly name: string
-  readonly key: string
-  readonly optional?: boolean
-}
-
-export interface EnvVar {
-  readonly name: string
-  readonly value?: string
-  readonly valueFrom?: {
-    readonly configMapKeyRef?: KeySelector
-    readonly secretKeyRef?: KeySelector
-    readonly fieldRef?: { readonly fieldPath: string }
-  }
-}
-
-export interface EnvFromSource {
-  readonly prefix?: string
-  readonly configMapRef?: { readonly name: string; readonly optional?: boolean }
-  readonly secretRef?: { readonly name: string; readonly optional?: boolean }
-}
-
-export interface VolumeMount {
-  readonly name: string
-  readonly mountPath: string
-  readonly subPath?: string
-  readonly readOnly?: boolean
-}
-
-/** One of httpGet, tcpSocket, exec; times in seconds. */
-export interface Probe {
-  readonly httpGet?: {
-    readonly path?: string
-    readonly port: number | string
-    readonly host?: string
-    readonly scheme?: 'HTTP' | 'HTTPS'
-    readonly httpHeaders?: readonly { readonly name: string; readonly value: string }[]
-  }
-  readonly tcpSocket?: { readonly port: number | string; readonly host?: string }
-  readonly exec?: { readonly command: readonly string[] }
-  readonly initialDelaySeconds?: number
-  readonly periodSeconds?: number
-  readonly timeoutSeconds?: number
-  readonly successThreshold?: number
-  readonly failureThreshold?: number
-}
-
-export interface SecurityContext {
-  readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] }
-  readonly runAsUser?: number
-  readonly runAsGroup?: number
-  readonly privileged?: boolean
-  readonly runAsNonRoot?: boolean
-  readonly allowPrivilegeEscalation?: boolean
-  readonly readOnlyRootFilesystem?: boolean
-  readonly seccompProfile?: { readonly type: 'RuntimeDefault' | 'Unconfined' | 'Localhost' }
-}
-
-/** Quantities such as `100m` and `128Mi`, by resource. */
-export interface ResourceRequirements {
-  readonly requests?: StringMap
-  readonly limits?: StringMap
-}
-
 export interface TopologySpreadConstraint {
   readonly maxSkew: number
   readonly topologyKey: string
   readonly whenUnsatisfiable: 'DoNotSchedule' | 'ScheduleAnyway'
   readonly labelSelector?: LabelSelector
-}
-
-export interface Container {
-  readonly name: string
-  readonly image?: string
-  readonly imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never'
-  readonly command?: readonly string[]
-  readonly args?: readonly string[]
-  readonly workingDir?: string
-  readonly ports?: readonly ContainerPort[]
-  readonly env?: readonly EnvVar[]
-  readonly envFrom?: readonly EnvFromSource[]
-  readonly volumeMounts?: readonly VolumeMount[]
-  readonly readinessProbe?: Probe
-  readonly livenessProbe?: Probe
-  readonly startupProbe?: Probe
-  readonly resources?: ResourceRequirements
-  readonly securityContext?: SecurityContext
-}
-
-export interface KeyToPath {
-  readonly key: string
-  readonly path: string
-  readonly mode?: number
-}
-
-export interface ConfigMapSource {
-  readonly name: string
-  readonly items?: readonly KeyToPath[]
-  readonly optional?: boolean
-  readonly defaultMode?: number
-}
-
-export interface SecretSource {
-  readonly secretName: string
-  readonly items?: readonly KeyToPath[]
-  readonly optional?: boolean
-  readonly defaultMode?: number
-}
-
-export interface ProjectedSource {
-  readonly serviceAccountToken?: { readonly path: string; readonly audience?: string; readonly expirationSeconds?: number }
-  readonly configMap?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean }
-  readonly secret?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean }
-}
-
-export interface Volume {
-  readonly name: string
-  readonly emptyDir?: { readonly medium?: string; readonly sizeLimit?: string | number }
-  readonly configMap?: ConfigMapSource
-  readonly secret?: SecretSource
-  readonly projected?: { readonly sources: readonly ProjectedSource[]; readonly defaultMode?: number }
 }
 
 export interface PodSpec {
@@ -215,23 +93,6 @@ export interface PodSpec {
   readonly initContainers?: readonly Container[]
   readonly containers: readonly Container[]
   readonly volumes?: readonly Volume[]
-}
-
-export interface ContainerState {
-  readonly waiting?: { readonly reason: string; readonly message?: string }
-  readonly running?: { readonly startedAt: string }
-  readonly terminated?: { readonly exitCode: number; readonly signal?: number; readonly reason: string; readonly finishedAt: string }
-}
-
-export interface ContainerStatus {
-  readonly name: string
-  readonly ready: boolean
-  readonly started: boolean
-  readonly restartCount: number
-  readonly image: string
-  readonly imageID: string
-  readonly state: ContainerState
-  readonly lastState?: ContainerState
 }
 
 export type PodPhase = 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown'
@@ -349,66 +210,6 @@ export interface Event extends MeshObject {
   readonly lastTimestamp?: string
   readonly source?: { readonly component: string; readonly host?: string }
 }
-
-/** Source part of one rule; every list is an OR, lists are joined by AND, `not…` lists by AND NOT. */
-export interface AuthorizationSource {
-  readonly principals?: readonly string[]
-  readonly notPrincipals?: readonly string[]
-  readonly requestPrincipals?: readonly string[]
-  readonly notRequestPrincipals?: readonly string[]
-  readonly namespaces?: readonly string[]
-  readonly notNamespaces?: readonly string[]
-  readonly serviceAccounts?: readonly string[]
-  readonly notServiceAccounts?: readonly string[]
-  readonly ipBlocks?: readonly string[]
-  readonly notIpBlocks?: readonly string[]
-  readonly remoteIpBlocks?: readonly string[]
-  readonly notRemoteIpBlocks?: readonly string[]
-}
-
-export interface AuthorizationOperation {
-  readonly hosts?: readonly string[]
-  readonly notHosts?: readonly string[]
-  readonly ports?: readonly string[]
-  readonly notPorts?: readonly string[]
-  readonly methods?: readonly string[]
-  readonly notMethods?: readonly string[]
-  readonly paths?: readonly string[]
-  readonly notPaths?: readonly string[]
-}
-
-export interface AuthorizationRule {
-  readonly from?: readonly { readonly source: AuthorizationSource }[]
-  readonly to?: readonly { readonly operation: AuthorizationOperation }[]
-  readonly when?: readonly { readonly key: string; readonly values?: readonly string[]; readonly notValues?: readonly string[] }[]
-}
-
-/** Named by group, kind and name; for waypoints and services. */
-export interface PolicyTargetReference {
-  readonly group?: string
-  readonly kind: string
-  readonly name: string
-  readonly namespace?: string
-}
-
-export interface AuthorizationPolicySpec {
-  readonly selector?: { readonly matchLabels?: StringMap }
-  readonly targetRef?: PolicyTargetReference
-  readonly targetRefs?: readonly PolicyTargetReference[]
-  readonly action?: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM'
-  readonly rules?: readonly AuthorizationRule[]
-}
-export type AuthorizationPolicy = MeshObject<AuthorizationPolicySpec, { readonly conditions?: readonly Condition[] }>
-
-export type MutualTlsMode = 'UNSET' | 'DISABLE' | 'PERMISSIVE' | 'STRICT'
-
-export interface PeerAuthenticationSpec {
-  readonly selector?: { readonly matchLabels?: StringMap }
-  readonly mtls?: { readonly mode?: MutualTlsMode }
-  /** Key: the workload's port as text. */
-  readonly portLevelMtls?: Readonly<Record<string, { readonly mode?: MutualTlsMode }>>
-}
-export type PeerAuthentication = MeshObject<PeerAuthenticationSpec, { readonly conditions?: readonly Condition[] }>
 
 /** What a token review answers; `user` only when `authenticated`. */
 export interface TokenReviewStatus {

@@ -2,6 +2,7 @@
 // backends, timeouts, retries, faults and limits. Made by controlplane/translate, carried as weft.gateway.v1.Listener,
 // evaluated by policy/http/. Semantics: Gateway API v1 (HTTPRoute, GRPCRoute) and Istio's VirtualService.
 import type { HeaderField } from './http.ts'
+import type { HttpPolicy } from './http-policy.ts'
 import type { ServiceKey } from './workload.ts'
 
 /** How a text is compared. `regex` is RE2 syntax and must match the whole text; `present` = any value, also an empty one. */
@@ -211,6 +212,8 @@ export interface Listener {
   readonly routes: readonly Route[]
   /** Routes of callers' own namespaces, which replace `routes` for callers from there. */
   readonly consumerRoutes: ReadonlyMap<string, readonly Route[]>
+  /** Policies that come before everything else. */
+  readonly authorization: readonly HttpPolicy[]
   /** Limits that come before any route. */
   readonly rateLimits: readonly RateLimit[]
   /** No match answers 404, or for gRPC-only listeners UNIMPLEMENTED. */

@@ -44,6 +44,8 @@ export interface Service {
   readonly ipFamilies: IpFamilies
   /** Of several services with one hostname the one that answers lookups from other namespaces. */
   readonly isCanonical: boolean
+  /** Only clients of its own namespace find it, by host or address. */
+  readonly isPrivate: boolean
 }
 
 /** @returns `namespace/hostname`, the name of the service as an xDS resource. */

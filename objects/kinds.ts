@@ -31,6 +31,7 @@ export const KINDS: readonly KindRow[] = [
   row('ReferenceGrant', 'referencegrants', ['gateway.networking.k8s.io/v1beta1', 'gateway.networking.k8s.io/v1'], true, ['refgrant']),
   row('DestinationRule', 'destinationrules', ISTIO_NETWORKING, true, ['dr']),
   row('VirtualService', 'virtualservices', ISTIO_NETWORKING, true, ['vs']),
+  row('ServiceEntry', 'serviceentries', ISTIO_NETWORKING, true, ['se']),
   row('RateLimitPolicy', 'ratelimitpolicies', ['weft.dev/v1alpha1'], true, ['rlp']),
   row('Service', 'services', ['v1'], true, ['svc']),
   row('EndpointSlice', 'endpointslices', ['discovery.k8s.io/v1'], true, []),

@@ -53,6 +53,12 @@ export function decideWithDryRun(policies: readonly Authorization[], connection:
   return { verdict: judge(policies, facts), dryRun: hasMatch ? dryRun : [...dryRun, ...missed] }
 }
 
+/** Judges single matches of one connection by its client alone; what is computed for one is kept for the next. */
+export function connectionJudge(connection: PolicyConnection): (match: PolicyMatch) => boolean {
+  const facts = new Facts(connection)
+  return (match) => matches(match, facts)
+}
+
 /** One sentence for logs and explanations, in ztunnel's words. */
 export function explain(verdict: PolicyVerdict): string {
   if (verdict.isAllowed) return verdict.by === undefined ? 'allowed: no ALLOW policy applies' : `allowed by: ${verdict.by}`
@@ -150,11 +156,12 @@ function ruleMatches(rule: readonly (readonly PolicyMatch[])[], facts: Facts): b
 /** Matches OR. A clause without matches is true; a match with all fields empty is skipped, so only-empty matches are false. */
 function clauseMatches(clause: readonly PolicyMatch[], facts: Facts): boolean {
   if (clause.length === 0) return true
-  for (const match of clause) if (!isEmpty(match) && matches(match, facts)) return true
+  for (const match of clause) if (!isEmptyMatch(match) && matches(match, facts)) return true
   return false
 }
 
-function isEmpty(match: PolicyMatch): boolean {
+/** Whether a match asks for nothing. */
+export function isEmptyMatch(match: PolicyMatch): boolean {
   for (const field in match) if (match[field as keyof PolicyMatch].length > 0) return false
   return true
 }
@@ -206,7 +213,8 @@ function anyText(list: readonly StringMatch[], text: string): boolean {
   return false
 }
 
-function isText(match: StringMatch, text: string): boolean {
+/** Whether a text is what a match asks for; it must not be empty. */
+export function isText(match: StringMatch, text: string): boolean {
   switch (match.kind) {
     case 'presence':
       return true

@@ -7,13 +7,15 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Action, Match, StringMatch } from "./authorization_pb.ts";
+import { file_authorization } from "./authorization_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file gateway.proto.
  */
 export const file_gateway: GenFile = /*@__PURE__*/
-  fileDesc("Cg1nYXRld2F5LnByb3RvEg93ZWZ0LmdhdGV3YXkudjEiyQIKCExpc3RlbmVyEgwKBG5hbWUYASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIPCgdzZXJ2aWNlGAMgASgJEgwKBHBvcnQYBCABKA0SMwoIcHJvdG9jb2wYBSABKA4yIS53ZWZ0LmdhdGV3YXkudjEuTGlzdGVuZXJQcm90b2NvbBIkCgVydWxlcxgGIAMoCzIVLndlZnQuZ2F0ZXdheS52MS5SdWxlEiYKBnJvdXRlcxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5Sb3V0ZRI4Cg9jb25zdW1lcl9yb3V0ZXMYCCADKAsyHy53ZWZ0LmdhdGV3YXkudjEuQ29uc3VtZXJSb3V0ZXMSLwoLcmF0ZV9saW1pdHMYCSADKAsyGi53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0EhEKCWdycGNfb25seRgKIAEoCCJLCg5Db25zdW1lclJvdXRlcxIRCgluYW1lc3BhY2UYASABKAkSJgoGcm91dGVzGAIgAygLMhYud2VmdC5nYXRld2F5LnYxLlJvdXRlIk8KBVJvdXRlEgwKBG5hbWUYASABKAkSKgoFbWF0Y2gYAiABKAsyGy53ZWZ0LmdhdGV3YXkudjEuUm91dGVNYXRjaBIMCgRydWxlGAMgASgNIs4CCgpSb3V0ZU1hdGNoEigKBHBhdGgYASABKAsyGi53ZWZ0LmdhdGV3YXkudjEuUGF0aE1hdGNoEioKBm1ldGhvZBgCIAEoCzIaLndlZnQuZ2F0ZXdheS52MS5UZXh0TWF0Y2gSLQoJYXV0aG9yaXR5GAMgASgLMhoud2VmdC5nYXRld2F5LnYxLlRleHRNYXRjaBIsCgdoZWFkZXJzGAQgAygLMhsud2VmdC5nYXRld2F5LnYxLk5hbWVkTWF0Y2gSKgoFcXVlcnkYBSADKAsyGy53ZWZ0LmdhdGV3YXkudjEuTmFtZWRNYXRjaBIdChBzb3VyY2VfbmFtZXNwYWNlGAYgASgJSACIAQESLQoNc291cmNlX2xhYmVscxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5MYWJlbEITChFfc291cmNlX25hbWVzcGFjZSJ0CglQYXRoTWF0Y2gSDwoFZXhhY3QYASABKAlIABIQCgZwcmVmaXgYAiABKAlIABIVCgt0ZXh0X3ByZWZpeBgDIAEoCUgAEg8KBXJlZ2V4GAQgASgJSAASFAoMaWdub3Jlc19jYXNlGAUgASgIQgYKBGtpbmQidAoJVGV4dE1hdGNoEg8KBWV4YWN0GAEgASgJSAASEAoGcHJlZml4GAIgASgJSAASDwoFcmVnZXgYAyABKAlIABIrCgdwcmVzZW50GAQgASgLMhgud2VmdC5nYXRld2F5LnYxLlByZXNlbnRIAEIGCgRraW5kIgkKB1ByZXNlbnQiVwoKTmFtZWRNYXRjaBIMCgRuYW1lGAEgASgJEikKBW1hdGNoGAIgASgLMhoud2VmdC5nYXRld2F5LnYxLlRleHRNYXRjaBIQCghpbnZlcnRlZBgDIAEoCCIjCgVMYWJlbBILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkikQMKBFJ1bGUSKAoHZmlsdGVycxgBIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5GaWx0ZXISMgoIYmFja2VuZHMYAiADKAsyIC53ZWZ0LmdhdGV3YXkudjEuV2VpZ2h0ZWRCYWNrZW5kEhcKCnJlcXVlc3RfbXMYAyABKAFIAIgBARIfChJiYWNrZW5kX3JlcXVlc3RfbXMYBCABKAFIAYgBARIrCgVyZXRyeRgFIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5SZXRyeVBvbGljeRIrCgVmYXVsdBgGIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5GYXVsdFBvbGljeRIvCgtyYXRlX2xpbWl0cxgHIAMoCzIaLndlZnQuZ2F0ZXdheS52MS5SYXRlTGltaXQSQAoTc2Vzc2lvbl9wZXJzaXN0ZW5jZRgIIAEoCzIjLndlZnQuZ2F0ZXdheS52MS5TZXNzaW9uUGVyc2lzdGVuY2VCDQoLX3JlcXVlc3RfbXNCFQoTX2JhY2tlbmRfcmVxdWVzdF9tcyK3AgoGRmlsdGVyEjcKD3JlcXVlc3RfaGVhZGVycxgBIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5IZWFkZXJFZGl0c0gAEjgKEHJlc3BvbnNlX2hlYWRlcnMYAiABKAsyHC53ZWZ0LmdhdGV3YXkudjEuSGVhZGVyRWRpdHNIABItCghyZWRpcmVjdBgDIAEoCzIZLndlZnQuZ2F0ZXdheS52MS5SZWRpcmVjdEgAEisKB3Jld3JpdGUYBCABKAsyGC53ZWZ0LmdhdGV3YXkudjEuUmV3cml0ZUgAEikKBm1pcnJvchgFIAEoCzIXLndlZnQuZ2F0ZXdheS52MS5NaXJyb3JIABIrCgRjb3JzGAYgASgLMhsud2VmdC5nYXRld2F5LnYxLkNvcnNQb2xpY3lIAEIGCgRraW5kIiUKBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJImkKC0hlYWRlckVkaXRzEiQKA3NldBgBIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5IZWFkZXISJAoDYWRkGAIgAygLMhcud2VmdC5nYXRld2F5LnYxLkhlYWRlchIOCgZyZW1vdmUYAyADKAkihwEKC1BhdGhSZXdyaXRlEg4KBGZ1bGwYASABKAlIABIwCgZwcmVmaXgYAiABKAsyHi53ZWZ0LmdhdGV3YXkudjEuUHJlZml4UmV3cml0ZUgAEi4KBXJlZ2V4GAMgASgLMh0ud2VmdC5nYXRld2F5LnYxLlJlZ2V4UmV3cml0ZUgAQgYKBGtpbmQiLgoNUHJlZml4UmV3cml0ZRIOCgZwcmVmaXgYASABKAkSDQoFdmFsdWUYAiABKAkiNQoMUmVnZXhSZXdyaXRlEg8KB3BhdHRlcm4YASABKAkSFAoMc3Vic3RpdHV0aW9uGAIgASgJIrcBCghSZWRpcmVjdBIvCgZzY2hlbWUYASABKA4yHy53ZWZ0LmdhdGV3YXkudjEuUmVkaXJlY3RTY2hlbWUSFQoIaG9zdG5hbWUYAiABKAlIAIgBARIRCgRwb3J0GAMgASgNSAGIAQESKgoEcGF0aBgEIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5QYXRoUmV3cml0ZRIOCgZzdGF0dXMYBSABKA1CCwoJX2hvc3RuYW1lQgcKBV9wb3J0IlkKB1Jld3JpdGUSFQoIaG9zdG5hbWUYASABKAlIAIgBARIqCgRwYXRoGAIgASgLMhwud2VmdC5nYXRld2F5LnYxLlBhdGhSZXdyaXRlQgsKCV9ob3N0bmFtZSJeCgZNaXJyb3ISLAoHYmFja2VuZBgBIAEoCzIbLndlZnQuZ2F0ZXdheS52MS5CYWNrZW5kUmVmEhEKCW51bWVyYXRvchgCIAEoDRITCgtkZW5vbWluYXRvchgDIAEoDSKdAQoKQ29yc1BvbGljeRIVCg1hbGxvd19vcmlnaW5zGAEgAygJEhUKDWFsbG93X21ldGhvZHMYAiADKAkSFQoNYWxsb3dfaGVhZGVycxgDIAMoCRIWCg5leHBvc2VfaGVhZGVycxgEIAMoCRIZChFhbGxvd19jcmVkZW50aWFscxgFIAEoCBIXCg9tYXhfYWdlX3NlY29uZHMYBiABKAEiSwoKQmFja2VuZFJlZhIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SEwoGc3Vic2V0GAMgASgJSACIAQFCCQoHX3N1YnNldCKWAQoPV2VpZ2h0ZWRCYWNrZW5kEg4KBndlaWdodBgBIAEoDRIoCgdmaWx0ZXJzGAIgAygLMhcud2VmdC5nYXRld2F5LnYxLkZpbHRlchIuCgdzZXJ2aWNlGAMgASgLMhsud2VmdC5nYXRld2F5LnYxLkJhY2tlbmRSZWZIABIRCgdpbnZhbGlkGAQgASgJSABCBgoEa2luZCKfAQoLUmV0cnlQb2xpY3kSEAoIYXR0ZW1wdHMYASABKA0SDQoFY29kZXMYAiADKA0SMwoKY29uZGl0aW9ucxgDIAMoDjIfLndlZnQuZ2F0ZXdheS52MS5SZXRyeUNvbmRpdGlvbhISCgpiYWNrb2ZmX21zGAQgASgBEhcKCnBlcl90cnlfbXMYBSABKAFIAIgBAUINCgtfcGVyX3RyeV9tcyLzAQoLRmF1bHRQb2xpY3kSMQoFZGVsYXkYASABKAsyIi53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kuRGVsYXkSMQoFYWJvcnQYAiABKAsyIi53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kuQWJvcnQaKgoFRGVsYXkSEAoIZml4ZWRfbXMYASABKAESDwoHcGVyY2VudBgCIAEoARpSCgVBYm9ydBIOCgZzdGF0dXMYASABKA0SGAoLZ3JwY19zdGF0dXMYAiABKA1IAIgBARIPCgdwZXJjZW50GAMgASgBQg4KDF9ncnBjX3N0YXR1cyKrAQoJUmF0ZUxpbWl0Eg4KBnBvbGljeRgBIAEoCRIQCghyZXF1ZXN0cxgCIAEoARIOCgZwZXJfbXMYAyABKAESDQoFYnVyc3QYBCABKAESKwoEa2V5cxgFIAMoCzIdLndlZnQuZ2F0ZXdheS52MS5SYXRlTGltaXRLZXkSMAoGZ2xvYmFsGAYgASgLMiAud2VmdC5nYXRld2F5LnYxLkdsb2JhbFJhdGVMaW1pdCLPAwoPR2xvYmFsUmF0ZUxpbWl0EiwKB3NlcnZpY2UYASABKAsyGy53ZWZ0LmdhdGV3YXkudjEuQmFja2VuZFJlZhIOCgZkb21haW4YAiABKAkSQAoLZGVzY3JpcHRvcnMYAyADKAsyKy53ZWZ0LmdhdGV3YXkudjEuR2xvYmFsUmF0ZUxpbWl0LkRlc2NyaXB0b3ISEgoKdGltZW91dF9tcxgEIAEoARISCgpmYWlsc19vcGVuGAUgASgIGkUKCkRlc2NyaXB0b3ISNwoHZW50cmllcxgBIAMoCzImLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQuRW50cnkatwEKBUVudHJ5EgsKA2tleRgBIAEoCRI9CghpZGVudGl0eRgCIAEoCzIpLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQuSWRlbnRpdHlIABI3CgVyb3V0ZRgDIAEoCzImLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQuUm91dGVIABIQCgZoZWFkZXIYBCABKAlIABIOCgR0ZXh0GAUgASgJSABCBwoFdmFsdWUaCgoISWRlbnRpdHkaBwoFUm91dGUicAoMUmF0ZUxpbWl0S2V5EjoKCGlkZW50aXR5GAEgASgLMiYud2VmdC5nYXRld2F5LnYxLlJhdGVMaW1pdEtleS5JZGVudGl0eUgAEhAKBmhlYWRlchgCIAEoCUgAGgoKCElkZW50aXR5QgYKBGtpbmQipwEKElNlc3Npb25QZXJzaXN0ZW5jZRIMCgRuYW1lGAEgASgJEioKBGtpbmQYAiABKA4yHC53ZWZ0LmdhdGV3YXkudjEuU2Vzc2lvbktpbmQSEwoLY29va2llX3BhdGgYAyABKAkSJQoYYWJzb2x1dGVfdGltZW91dF9zZWNvbmRzGAQgASgBSACIAQFCGwoZX2Fic29sdXRlX3RpbWVvdXRfc2Vjb25kcyKgAQoHQmFja2VuZBIPCgdzZXJ2aWNlGAEgASgJEi4KBnBvbGljeRgCIAEoCzIeLndlZnQuZ2F0ZXdheS52MS5UcmFmZmljUG9saWN5EioKBXBvcnRzGAMgAygLMhsud2VmdC5nYXRld2F5LnYxLlBvcnRQb2xpY3kSKAoHc3Vic2V0cxgEIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5TdWJzZXQiSgoKUG9ydFBvbGljeRIMCgRwb3J0GAEgASgNEi4KBnBvbGljeRgCIAEoCzIeLndlZnQuZ2F0ZXdheS52MS5UcmFmZmljUG9saWN5IlkKBlN1YnNldBIMCgRuYW1lGAEgASgJEhEKCXdvcmtsb2FkcxgCIAMoCRIuCgZwb2xpY3kYAyABKAsyHi53ZWZ0LmdhdGV3YXkudjEuVHJhZmZpY1BvbGljeSKoAgoNVHJhZmZpY1BvbGljeRIrCghiYWxhbmNlchgBIAEoCzIZLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlchIWCgl3YXJtdXBfbXMYAiABKAFIAIgBARIxCghsb2NhbGl0eRgDIAEoCzIfLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeRIyCgdvdXRsaWVyGAQgASgLMiEud2VmdC5nYXRld2F5LnYxLk91dGxpZXJEZXRlY3Rpb24SMQoGbGltaXRzGAUgASgLMiEud2VmdC5nYXRld2F5LnYxLkNvbm5lY3Rpb25MaW1pdHMSKgoEaHR0cBgGIAEoDjIcLndlZnQuZ2F0ZXdheS52MS5IdHRwVmVyc2lvbkIMCgpfd2FybXVwX21zIu4DCghCYWxhbmNlchI/Cg1sZWFzdF9yZXF1ZXN0GAEgASgLMiYud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLkxlYXN0UmVxdWVzdEgAEjsKC3JvdW5kX3JvYmluGAIgASgLMiQud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLlJvdW5kUm9iaW5IABIyCgZyYW5kb20YAyABKAsyIC53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXIuUmFuZG9tSAASNwoJcmluZ19oYXNoGAQgASgLMiIud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLlJpbmdIYXNoSAASMgoGbWFnbGV2GAUgASgLMiAud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLk1hZ2xldkgAGg4KDExlYXN0UmVxdWVzdBoMCgpSb3VuZFJvYmluGggKBlJhbmRvbRpNCghSaW5nSGFzaBImCgRrZXlzGAEgAygLMhgud2VmdC5nYXRld2F5LnYxLkhhc2hLZXkSGQoRbWluaW11bV9yaW5nX3NpemUYAiABKA0aRAoGTWFnbGV2EiYKBGtleXMYASADKAsyGC53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleRISCgp0YWJsZV9zaXplGAIgASgNQgYKBGtpbmQi+wEKB0hhc2hLZXkSEAoGaGVhZGVyGAEgASgJSAASDwoFcXVlcnkYAiABKAlIABIxCgZjb29raWUYAyABKAsyHy53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleS5Db29raWVIABI2Cglzb3VyY2VfaXAYBCABKAsyIS53ZWZ0LmdhdGV3YXkudjEuSGFzaEtleS5Tb3VyY2VJcEgAGk4KBkNvb2tpZRIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSGAoLdHRsX3NlY29uZHMYAyABKAFIAIgBAUIOCgxfdHRsX3NlY29uZHMaCgoIU291cmNlSXBCBgoEa2luZCLdAgoOTG9jYWxpdHlQb2xpY3kSDwoHZW5hYmxlZBgBIAEoCBJACgpkaXN0cmlidXRlGAIgAygLMiwud2VmdC5nYXRld2F5LnYxLkxvY2FsaXR5UG9saWN5LkRpc3RyaWJ1dGlvbhI6CghmYWlsb3ZlchgDIAMoCzIoLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeS5GYWlsb3ZlchIZChFmYWlsb3Zlcl9wcmlvcml0eRgEIAMoCRpPCgxEaXN0cmlidXRpb24SDAoEZnJvbRgBIAEoCRIxCgJ0bxgCIAMoCzIlLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeS5TaGFyZRoqCgVTaGFyZRIQCghsb2NhbGl0eRgBIAEoCRIPCgdwZXJjZW50GAIgASgBGiQKCEZhaWxvdmVyEgwKBGZyb20YASABKAkSCgoCdG8YAiABKAki9QEKEE91dGxpZXJEZXRlY3Rpb24SHAoPY29uc2VjdXRpdmVfNXh4GAEgASgNSACIAQESJwoaY29uc2VjdXRpdmVfZ2F0ZXdheV9lcnJvcnMYAiABKA1IAYgBARITCgtpbnRlcnZhbF9tcxgDIAEoARIYChBiYXNlX2VqZWN0aW9uX21zGAQgASgBEhwKFG1heF9lamVjdGlvbl9wZXJjZW50GAUgASgBEhoKEm1pbl9oZWFsdGhfcGVyY2VudBgGIAEoAUISChBfY29uc2VjdXRpdmVfNXh4Qh0KG19jb25zZWN1dGl2ZV9nYXRld2F5X2Vycm9ycyLuAgoQQ29ubmVjdGlvbkxpbWl0cxIcCg9tYXhfY29ubmVjdGlvbnMYASABKA1IAIgBARIaChJjb25uZWN0X3RpbWVvdXRfbXMYAiABKAESIQoUbWF4X3BlbmRpbmdfcmVxdWVzdHMYAyABKA1IAYgBARIZCgxtYXhfcmVxdWVzdHMYBCABKA1IAogBARIoChttYXhfcmVxdWVzdHNfcGVyX2Nvbm5lY3Rpb24YBSABKA1IA4gBARIYCgttYXhfcmV0cmllcxgGIAEoDUgEiAEBEhwKD2lkbGVfdGltZW91dF9tcxgHIAEoAUgFiAEBQhIKEF9tYXhfY29ubmVjdGlvbnNCFwoVX21heF9wZW5kaW5nX3JlcXVlc3RzQg8KDV9tYXhfcmVxdWVzdHNCHgocX21heF9yZXF1ZXN0c19wZXJfY29ubmVjdGlvbkIOCgxfbWF4X3JldHJpZXNCEgoQX2lkbGVfdGltZW91dF9tcyoxChBMaXN0ZW5lclByb3RvY29sEggKBEhUVFAQABIHCgNUQ1AQARIKCgZERVRFQ1QQAipECg5SZWRpcmVjdFNjaGVtZRIPCgtTQU1FX1NDSEVNRRAAEg8KC1NDSEVNRV9IVFRQEAESEAoMU0NIRU1FX0hUVFBTEAIq8wEKDlJldHJ5Q29uZGl0aW9uEhMKD0NPTk5FQ1RfRkFJTFVSRRAAEhIKDlJFRlVTRURfU1RSRUFNEAESCQoFUkVTRVQQAhIYChRSRVNFVF9CRUZPUkVfUkVRVUVTVBADEhEKDUdBVEVXQVlfRVJST1IQBBIQCgxTRVJWRVJfRVJST1IQBRIRCg1SRVRSSUFCTEVfNFhYEAYSDQoJQ0FOQ0VMTEVEEAcSFQoRREVBRExJTkVfRVhDRUVERUQQCBIWChJSRVNPVVJDRV9FWEhBVVNURUQQCRIPCgtVTkFWQUlMQUJMRRAKEgwKCElOVEVSTkFMEAsqJQoLU2Vzc2lvbktpbmQSCgoGQ09PS0lFEAASCgoGSEVBREVSEAEqOAoLSHR0cFZlcnNpb24SDwoLQU5ZX1ZFUlNJT04QABIMCghIVFRQXzFfMRABEgoKBkhUVFBfMhACYgZwcm90bzM");
+  fileDesc("Cg1nYXRld2F5LnByb3RvEg93ZWZ0LmdhdGV3YXkudjEi/QIKCExpc3RlbmVyEgwKBG5hbWUYASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIPCgdzZXJ2aWNlGAMgASgJEgwKBHBvcnQYBCABKA0SMwoIcHJvdG9jb2wYBSABKA4yIS53ZWZ0LmdhdGV3YXkudjEuTGlzdGVuZXJQcm90b2NvbBIkCgVydWxlcxgGIAMoCzIVLndlZnQuZ2F0ZXdheS52MS5SdWxlEiYKBnJvdXRlcxgHIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5Sb3V0ZRI4Cg9jb25zdW1lcl9yb3V0ZXMYCCADKAsyHy53ZWZ0LmdhdGV3YXkudjEuQ29uc3VtZXJSb3V0ZXMSLwoLcmF0ZV9saW1pdHMYCSADKAsyGi53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0EhEKCWdycGNfb25seRgKIAEoCBIyCg1hdXRob3JpemF0aW9uGAsgAygLMhsud2VmdC5nYXRld2F5LnYxLkh0dHBQb2xpY3kiiAEKCkh0dHBQb2xpY3kSDAoEbmFtZRgBIAEoCRImCgZhY3Rpb24YAiABKA4yFi5pc3Rpby5zZWN1cml0eS5BY3Rpb24SLgoFcnVsZXMYAyADKAsyHy53ZWZ0LmdhdGV3YXkudjEuSHR0cFBvbGljeVJ1bGUSFAoMZ2F0ZXdheV93aWRlGAQgASgIIkQKDkh0dHBQb2xpY3lSdWxlEjIKB2NsYXVzZXMYASADKAsyIS53ZWZ0LmdhdGV3YXkudjEuSHR0cFBvbGljeUNsYXVzZSJFChBIdHRwUG9saWN5Q2xhdXNlEjEKB21hdGNoZXMYASADKAsyIC53ZWZ0LmdhdGV3YXkudjEuSHR0cFBvbGljeU1hdGNoIocDCg9IdHRwUG9saWN5TWF0Y2gSKQoKY29ubmVjdGlvbhgBIAEoCzIVLmlzdGlvLnNlY3VyaXR5Lk1hdGNoEioKBWhvc3RzGAIgAygLMhsuaXN0aW8uc2VjdXJpdHkuU3RyaW5nTWF0Y2gSLgoJbm90X2hvc3RzGAMgAygLMhsuaXN0aW8uc2VjdXJpdHkuU3RyaW5nTWF0Y2gSLAoHbWV0aG9kcxgEIAMoCzIbLmlzdGlvLnNlY3VyaXR5LlN0cmluZ01hdGNoEjAKC25vdF9tZXRob2RzGAUgAygLMhsuaXN0aW8uc2VjdXJpdHkuU3RyaW5nTWF0Y2gSKgoFcGF0aHMYBiADKAsyGy5pc3Rpby5zZWN1cml0eS5TdHJpbmdNYXRjaBIuCglub3RfcGF0aHMYByADKAsyGy5pc3Rpby5zZWN1cml0eS5TdHJpbmdNYXRjaBIxCgdoZWFkZXJzGAggAygLMiAud2VmdC5nYXRld2F5LnYxLkhlYWRlckNvbmRpdGlvbiJ9Cg9IZWFkZXJDb25kaXRpb24SDAoEbmFtZRgBIAEoCRIrCgZ2YWx1ZXMYAiADKAsyGy5pc3Rpby5zZWN1cml0eS5TdHJpbmdNYXRjaBIvCgpub3RfdmFsdWVzGAMgAygLMhsuaXN0aW8uc2VjdXJpdHkuU3RyaW5nTWF0Y2giSwoOQ29uc3VtZXJSb3V0ZXMSEQoJbmFtZXNwYWNlGAEgASgJEiYKBnJvdXRlcxgCIAMoCzIWLndlZnQuZ2F0ZXdheS52MS5Sb3V0ZSJPCgVSb3V0ZRIMCgRuYW1lGAEgASgJEioKBW1hdGNoGAIgASgLMhsud2VmdC5nYXRld2F5LnYxLlJvdXRlTWF0Y2gSDAoEcnVsZRgDIAEoDSLOAgoKUm91dGVNYXRjaBIoCgRwYXRoGAEgASgLMhoud2VmdC5nYXRld2F5LnYxLlBhdGhNYXRjaBIqCgZtZXRob2QYAiABKAsyGi53ZWZ0LmdhdGV3YXkudjEuVGV4dE1hdGNoEi0KCWF1dGhvcml0eRgDIAEoCzIaLndlZnQuZ2F0ZXdheS52MS5UZXh0TWF0Y2gSLAoHaGVhZGVycxgEIAMoCzIbLndlZnQuZ2F0ZXdheS52MS5OYW1lZE1hdGNoEioKBXF1ZXJ5GAUgAygLMhsud2VmdC5nYXRld2F5LnYxLk5hbWVkTWF0Y2gSHQoQc291cmNlX25hbWVzcGFjZRgGIAEoCUgAiAEBEi0KDXNvdXJjZV9sYWJlbHMYByADKAsyFi53ZWZ0LmdhdGV3YXkudjEuTGFiZWxCEwoRX3NvdXJjZV9uYW1lc3BhY2UidAoJUGF0aE1hdGNoEg8KBWV4YWN0GAEgASgJSAASEAoGcHJlZml4GAIgASgJSAASFQoLdGV4dF9wcmVmaXgYAyABKAlIABIPCgVyZWdleBgEIAEoCUgAEhQKDGlnbm9yZXNfY2FzZRgFIAEoCEIGCgRraW5kInQKCVRleHRNYXRjaBIPCgVleGFjdBgBIAEoCUgAEhAKBnByZWZpeBgCIAEoCUgAEg8KBXJlZ2V4GAMgASgJSAASKwoHcHJlc2VudBgEIAEoCzIYLndlZnQuZ2F0ZXdheS52MS5QcmVzZW50SABCBgoEa2luZCIJCgdQcmVzZW50IlcKCk5hbWVkTWF0Y2gSDAoEbmFtZRgBIAEoCRIpCgVtYXRjaBgCIAEoCzIaLndlZnQuZ2F0ZXdheS52MS5UZXh0TWF0Y2gSEAoIaW52ZXJ0ZWQYAyABKAgiIwoFTGFiZWwSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIpEDCgRSdWxlEigKB2ZpbHRlcnMYASADKAsyFy53ZWZ0LmdhdGV3YXkudjEuRmlsdGVyEjIKCGJhY2tlbmRzGAIgAygLMiAud2VmdC5nYXRld2F5LnYxLldlaWdodGVkQmFja2VuZBIXCgpyZXF1ZXN0X21zGAMgASgBSACIAQESHwoSYmFja2VuZF9yZXF1ZXN0X21zGAQgASgBSAGIAQESKwoFcmV0cnkYBSABKAsyHC53ZWZ0LmdhdGV3YXkudjEuUmV0cnlQb2xpY3kSKwoFZmF1bHQYBiABKAsyHC53ZWZ0LmdhdGV3YXkudjEuRmF1bHRQb2xpY3kSLwoLcmF0ZV9saW1pdHMYByADKAsyGi53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0EkAKE3Nlc3Npb25fcGVyc2lzdGVuY2UYCCABKAsyIy53ZWZ0LmdhdGV3YXkudjEuU2Vzc2lvblBlcnNpc3RlbmNlQg0KC19yZXF1ZXN0X21zQhUKE19iYWNrZW5kX3JlcXVlc3RfbXMitwIKBkZpbHRlchI3Cg9yZXF1ZXN0X2hlYWRlcnMYASABKAsyHC53ZWZ0LmdhdGV3YXkudjEuSGVhZGVyRWRpdHNIABI4ChByZXNwb25zZV9oZWFkZXJzGAIgASgLMhwud2VmdC5nYXRld2F5LnYxLkhlYWRlckVkaXRzSAASLQoIcmVkaXJlY3QYAyABKAsyGS53ZWZ0LmdhdGV3YXkudjEuUmVkaXJlY3RIABIrCgdyZXdyaXRlGAQgASgLMhgud2VmdC5nYXRld2F5LnYxLlJld3JpdGVIABIpCgZtaXJyb3IYBSABKAsyFy53ZWZ0LmdhdGV3YXkudjEuTWlycm9ySAASKwoEY29ycxgGIAEoCzIbLndlZnQuZ2F0ZXdheS52MS5Db3JzUG9saWN5SABCBgoEa2luZCIlCgZIZWFkZXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJpCgtIZWFkZXJFZGl0cxIkCgNzZXQYASADKAsyFy53ZWZ0LmdhdGV3YXkudjEuSGVhZGVyEiQKA2FkZBgCIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5IZWFkZXISDgoGcmVtb3ZlGAMgAygJIocBCgtQYXRoUmV3cml0ZRIOCgRmdWxsGAEgASgJSAASMAoGcHJlZml4GAIgASgLMh4ud2VmdC5nYXRld2F5LnYxLlByZWZpeFJld3JpdGVIABIuCgVyZWdleBgDIAEoCzIdLndlZnQuZ2F0ZXdheS52MS5SZWdleFJld3JpdGVIAEIGCgRraW5kIi4KDVByZWZpeFJld3JpdGUSDgoGcHJlZml4GAEgASgJEg0KBXZhbHVlGAIgASgJIjUKDFJlZ2V4UmV3cml0ZRIPCgdwYXR0ZXJuGAEgASgJEhQKDHN1YnN0aXR1dGlvbhgCIAEoCSK3AQoIUmVkaXJlY3QSLwoGc2NoZW1lGAEgASgOMh8ud2VmdC5nYXRld2F5LnYxLlJlZGlyZWN0U2NoZW1lEhUKCGhvc3RuYW1lGAIgASgJSACIAQESEQoEcG9ydBgDIAEoDUgBiAEBEioKBHBhdGgYBCABKAsyHC53ZWZ0LmdhdGV3YXkudjEuUGF0aFJld3JpdGUSDgoGc3RhdHVzGAUgASgNQgsKCV9ob3N0bmFtZUIHCgVfcG9ydCJZCgdSZXdyaXRlEhUKCGhvc3RuYW1lGAEgASgJSACIAQESKgoEcGF0aBgCIAEoCzIcLndlZnQuZ2F0ZXdheS52MS5QYXRoUmV3cml0ZUILCglfaG9zdG5hbWUiXgoGTWlycm9yEiwKB2JhY2tlbmQYASABKAsyGy53ZWZ0LmdhdGV3YXkudjEuQmFja2VuZFJlZhIRCgludW1lcmF0b3IYAiABKA0SEwoLZGVub21pbmF0b3IYAyABKA0inQEKCkNvcnNQb2xpY3kSFQoNYWxsb3dfb3JpZ2lucxgBIAMoCRIVCg1hbGxvd19tZXRob2RzGAIgAygJEhUKDWFsbG93X2hlYWRlcnMYAyADKAkSFgoOZXhwb3NlX2hlYWRlcnMYBCADKAkSGQoRYWxsb3dfY3JlZGVudGlhbHMYBSABKAgSFwoPbWF4X2FnZV9zZWNvbmRzGAYgASgBIksKCkJhY2tlbmRSZWYSDwoHc2VydmljZRgBIAEoCRIMCgRwb3J0GAIgASgNEhMKBnN1YnNldBgDIAEoCUgAiAEBQgkKB19zdWJzZXQilgEKD1dlaWdodGVkQmFja2VuZBIOCgZ3ZWlnaHQYASABKA0SKAoHZmlsdGVycxgCIAMoCzIXLndlZnQuZ2F0ZXdheS52MS5GaWx0ZXISLgoHc2VydmljZRgDIAEoCzIbLndlZnQuZ2F0ZXdheS52MS5CYWNrZW5kUmVmSAASEQoHaW52YWxpZBgEIAEoCUgAQgYKBGtpbmQinwEKC1JldHJ5UG9saWN5EhAKCGF0dGVtcHRzGAEgASgNEg0KBWNvZGVzGAIgAygNEjMKCmNvbmRpdGlvbnMYAyADKA4yHy53ZWZ0LmdhdGV3YXkudjEuUmV0cnlDb25kaXRpb24SEgoKYmFja29mZl9tcxgEIAEoARIXCgpwZXJfdHJ5X21zGAUgASgBSACIAQFCDQoLX3Blcl90cnlfbXMi8wEKC0ZhdWx0UG9saWN5EjEKBWRlbGF5GAEgASgLMiIud2VmdC5nYXRld2F5LnYxLkZhdWx0UG9saWN5LkRlbGF5EjEKBWFib3J0GAIgASgLMiIud2VmdC5nYXRld2F5LnYxLkZhdWx0UG9saWN5LkFib3J0GioKBURlbGF5EhAKCGZpeGVkX21zGAEgASgBEg8KB3BlcmNlbnQYAiABKAEaUgoFQWJvcnQSDgoGc3RhdHVzGAEgASgNEhgKC2dycGNfc3RhdHVzGAIgASgNSACIAQESDwoHcGVyY2VudBgDIAEoAUIOCgxfZ3JwY19zdGF0dXMiqwEKCVJhdGVMaW1pdBIOCgZwb2xpY3kYASABKAkSEAoIcmVxdWVzdHMYAiABKAESDgoGcGVyX21zGAMgASgBEg0KBWJ1cnN0GAQgASgBEisKBGtleXMYBSADKAsyHS53ZWZ0LmdhdGV3YXkudjEuUmF0ZUxpbWl0S2V5EjAKBmdsb2JhbBgGIAEoCzIgLndlZnQuZ2F0ZXdheS52MS5HbG9iYWxSYXRlTGltaXQizwMKD0dsb2JhbFJhdGVMaW1pdBIsCgdzZXJ2aWNlGAEgASgLMhsud2VmdC5nYXRld2F5LnYxLkJhY2tlbmRSZWYSDgoGZG9tYWluGAIgASgJEkAKC2Rlc2NyaXB0b3JzGAMgAygLMisud2VmdC5nYXRld2F5LnYxLkdsb2JhbFJhdGVMaW1pdC5EZXNjcmlwdG9yEhIKCnRpbWVvdXRfbXMYBCABKAESEgoKZmFpbHNfb3BlbhgFIAEoCBpFCgpEZXNjcmlwdG9yEjcKB2VudHJpZXMYASADKAsyJi53ZWZ0LmdhdGV3YXkudjEuR2xvYmFsUmF0ZUxpbWl0LkVudHJ5GrcBCgVFbnRyeRILCgNrZXkYASABKAkSPQoIaWRlbnRpdHkYAiABKAsyKS53ZWZ0LmdhdGV3YXkudjEuR2xvYmFsUmF0ZUxpbWl0LklkZW50aXR5SAASNwoFcm91dGUYAyABKAsyJi53ZWZ0LmdhdGV3YXkudjEuR2xvYmFsUmF0ZUxpbWl0LlJvdXRlSAASEAoGaGVhZGVyGAQgASgJSAASDgoEdGV4dBgFIAEoCUgAQgcKBXZhbHVlGgoKCElkZW50aXR5GgcKBVJvdXRlInAKDFJhdGVMaW1pdEtleRI6CghpZGVudGl0eRgBIAEoCzImLndlZnQuZ2F0ZXdheS52MS5SYXRlTGltaXRLZXkuSWRlbnRpdHlIABIQCgZoZWFkZXIYAiABKAlIABoKCghJZGVudGl0eUIGCgRraW5kIqcBChJTZXNzaW9uUGVyc2lzdGVuY2USDAoEbmFtZRgBIAEoCRIqCgRraW5kGAIgASgOMhwud2VmdC5nYXRld2F5LnYxLlNlc3Npb25LaW5kEhMKC2Nvb2tpZV9wYXRoGAMgASgJEiUKGGFic29sdXRlX3RpbWVvdXRfc2Vjb25kcxgEIAEoAUgAiAEBQhsKGV9hYnNvbHV0ZV90aW1lb3V0X3NlY29uZHMioAEKB0JhY2tlbmQSDwoHc2VydmljZRgBIAEoCRIuCgZwb2xpY3kYAiABKAsyHi53ZWZ0LmdhdGV3YXkudjEuVHJhZmZpY1BvbGljeRIqCgVwb3J0cxgDIAMoCzIbLndlZnQuZ2F0ZXdheS52MS5Qb3J0UG9saWN5EigKB3N1YnNldHMYBCADKAsyFy53ZWZ0LmdhdGV3YXkudjEuU3Vic2V0IkoKClBvcnRQb2xpY3kSDAoEcG9ydBgBIAEoDRIuCgZwb2xpY3kYAiABKAsyHi53ZWZ0LmdhdGV3YXkudjEuVHJhZmZpY1BvbGljeSJZCgZTdWJzZXQSDAoEbmFtZRgBIAEoCRIRCgl3b3JrbG9hZHMYAiADKAkSLgoGcG9saWN5GAMgASgLMh4ud2VmdC5nYXRld2F5LnYxLlRyYWZmaWNQb2xpY3kiqAIKDVRyYWZmaWNQb2xpY3kSKwoIYmFsYW5jZXIYASABKAsyGS53ZWZ0LmdhdGV3YXkudjEuQmFsYW5jZXISFgoJd2FybXVwX21zGAIgASgBSACIAQESMQoIbG9jYWxpdHkYAyABKAsyHy53ZWZ0LmdhdGV3YXkudjEuTG9jYWxpdHlQb2xpY3kSMgoHb3V0bGllchgEIAEoCzIhLndlZnQuZ2F0ZXdheS52MS5PdXRsaWVyRGV0ZWN0aW9uEjEKBmxpbWl0cxgFIAEoCzIhLndlZnQuZ2F0ZXdheS52MS5Db25uZWN0aW9uTGltaXRzEioKBGh0dHAYBiABKA4yHC53ZWZ0LmdhdGV3YXkudjEuSHR0cFZlcnNpb25CDAoKX3dhcm11cF9tcyLuAwoIQmFsYW5jZXISPwoNbGVhc3RfcmVxdWVzdBgBIAEoCzImLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlci5MZWFzdFJlcXVlc3RIABI7Cgtyb3VuZF9yb2JpbhgCIAEoCzIkLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlci5Sb3VuZFJvYmluSAASMgoGcmFuZG9tGAMgASgLMiAud2VmdC5nYXRld2F5LnYxLkJhbGFuY2VyLlJhbmRvbUgAEjcKCXJpbmdfaGFzaBgEIAEoCzIiLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlci5SaW5nSGFzaEgAEjIKBm1hZ2xldhgFIAEoCzIgLndlZnQuZ2F0ZXdheS52MS5CYWxhbmNlci5NYWdsZXZIABoOCgxMZWFzdFJlcXVlc3QaDAoKUm91bmRSb2JpbhoICgZSYW5kb20aTQoIUmluZ0hhc2gSJgoEa2V5cxgBIAMoCzIYLndlZnQuZ2F0ZXdheS52MS5IYXNoS2V5EhkKEW1pbmltdW1fcmluZ19zaXplGAIgASgNGkQKBk1hZ2xldhImCgRrZXlzGAEgAygLMhgud2VmdC5nYXRld2F5LnYxLkhhc2hLZXkSEgoKdGFibGVfc2l6ZRgCIAEoDUIGCgRraW5kIvsBCgdIYXNoS2V5EhAKBmhlYWRlchgBIAEoCUgAEg8KBXF1ZXJ5GAIgASgJSAASMQoGY29va2llGAMgASgLMh8ud2VmdC5nYXRld2F5LnYxLkhhc2hLZXkuQ29va2llSAASNgoJc291cmNlX2lwGAQgASgLMiEud2VmdC5nYXRld2F5LnYxLkhhc2hLZXkuU291cmNlSXBIABpOCgZDb29raWUSDAoEbmFtZRgBIAEoCRIMCgRwYXRoGAIgASgJEhgKC3R0bF9zZWNvbmRzGAMgASgBSACIAQFCDgoMX3R0bF9zZWNvbmRzGgoKCFNvdXJjZUlwQgYKBGtpbmQi3QIKDkxvY2FsaXR5UG9saWN5Eg8KB2VuYWJsZWQYASABKAgSQAoKZGlzdHJpYnV0ZRgCIAMoCzIsLndlZnQuZ2F0ZXdheS52MS5Mb2NhbGl0eVBvbGljeS5EaXN0cmlidXRpb24SOgoIZmFpbG92ZXIYAyADKAsyKC53ZWZ0LmdhdGV3YXkudjEuTG9jYWxpdHlQb2xpY3kuRmFpbG92ZXISGQoRZmFpbG92ZXJfcHJpb3JpdHkYBCADKAkaTwoMRGlzdHJpYnV0aW9uEgwKBGZyb20YASABKAkSMQoCdG8YAiADKAsyJS53ZWZ0LmdhdGV3YXkudjEuTG9jYWxpdHlQb2xpY3kuU2hhcmUaKgoFU2hhcmUSEAoIbG9jYWxpdHkYASABKAkSDwoHcGVyY2VudBgCIAEoARokCghGYWlsb3ZlchIMCgRmcm9tGAEgASgJEgoKAnRvGAIgASgJIvUBChBPdXRsaWVyRGV0ZWN0aW9uEhwKD2NvbnNlY3V0aXZlXzV4eBgBIAEoDUgAiAEBEicKGmNvbnNlY3V0aXZlX2dhdGV3YXlfZXJyb3JzGAIgASgNSAGIAQESEwoLaW50ZXJ2YWxfbXMYAyABKAESGAoQYmFzZV9lamVjdGlvbl9tcxgEIAEoARIcChRtYXhfZWplY3Rpb25fcGVyY2VudBgFIAEoARIaChJtaW5faGVhbHRoX3BlcmNlbnQYBiABKAFCEgoQX2NvbnNlY3V0aXZlXzV4eEIdChtfY29uc2VjdXRpdmVfZ2F0ZXdheV9lcnJvcnMi7gIKEENvbm5lY3Rpb25MaW1pdHMSHAoPbWF4X2Nvbm5lY3Rpb25zGAEgASgNSACIAQESGgoSY29ubmVjdF90aW1lb3V0X21zGAIgASgBEiEKFG1heF9wZW5kaW5nX3JlcXVlc3RzGAMgASgNSAGIAQESGQoMbWF4X3JlcXVlc3RzGAQgASgNSAKIAQESKAobbWF4X3JlcXVlc3RzX3Blcl9jb25uZWN0aW9uGAUgASgNSAOIAQESGAoLbWF4X3JldHJpZXMYBiABKA1IBIgBARIcCg9pZGxlX3RpbWVvdXRfbXMYByABKAFIBYgBAUISChBfbWF4X2Nvbm5lY3Rpb25zQhcKFV9tYXhfcGVuZGluZ19yZXF1ZXN0c0IPCg1fbWF4X3JlcXVlc3RzQh4KHF9tYXhfcmVxdWVzdHNfcGVyX2Nvbm5lY3Rpb25CDgoMX21heF9yZXRyaWVzQhIKEF9pZGxlX3RpbWVvdXRfbXMqMQoQTGlzdGVuZXJQcm90b2NvbBIICgRIVFRQEAASBwoDVENQEAESCgoGREVURUNUEAIqRAoOUmVkaXJlY3RTY2hlbWUSDwoLU0FNRV9TQ0hFTUUQABIPCgtTQ0hFTUVfSFRUUBABEhAKDFNDSEVNRV9IVFRQUxACKvMBCg5SZXRyeUNvbmRpdGlvbhITCg9DT05ORUNUX0ZBSUxVUkUQABISCg5SRUZVU0VEX1NUUkVBTRABEgkKBVJFU0VUEAISGAoUUkVTRVRfQkVGT1JFX1JFUVVFU1QQAxIRCg1HQVRFV0FZX0VSUk9SEAQSEAoMU0VSVkVSX0VSUk9SEAUSEQoNUkVUUklBQkxFXzRYWBAGEg0KCUNBTkNFTExFRBAHEhUKEURFQURMSU5FX0VYQ0VFREVEEAgSFgoSUkVTT1VSQ0VfRVhIQVVTVEVEEAkSDwoLVU5BVkFJTEFCTEUQChIMCghJTlRFUk5BTBALKiUKC1Nlc3Npb25LaW5kEgoKBkNPT0tJRRAAEgoKBkhFQURFUhABKjgKC0h0dHBWZXJzaW9uEg8KC0FOWV9WRVJTSU9OEAASDAoISFRUUF8xXzEQARIKCgZIVFRQXzIQAmIGcHJvdG8z", [file_authorization]);
 
 /**
  * One port of one service behind one gateway; named GATEWAY/SERVICE/PORT.
@@ -78,6 +80,13 @@ export type Listener = Message<"weft.gateway.v1.Listener"> & {
    * @generated from field: bool grpc_only = 10;
    */
   grpcOnly: boolean;
+
+  /**
+   * Policies that name the service or its waypoint.
+   *
+   * @generated from field: repeated weft.gateway.v1.HttpPolicy authorization = 11;
+   */
+  authorization: HttpPolicy[];
 };
 
 /**
@@ -86,6 +95,157 @@ export type Listener = Message<"weft.gateway.v1.Listener"> & {
  */
 export const ListenerSchema: GenMessage<Listener> = /*@__PURE__*/
   messageDesc(file_gateway, 0);
+
+/**
+ * Rules OR, clauses AND, matches OR.
+ *
+ * @generated from message weft.gateway.v1.HttpPolicy
+ */
+export type HttpPolicy = Message<"weft.gateway.v1.HttpPolicy"> & {
+  /**
+   * namespace/name
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: istio.security.Action action = 2;
+   */
+  action: Action;
+
+  /**
+   * @generated from field: repeated weft.gateway.v1.HttpPolicyRule rules = 3;
+   */
+  rules: HttpPolicyRule[];
+
+  /**
+   * It also judges what is sent to pods' addresses.
+   *
+   * @generated from field: bool gateway_wide = 4;
+   */
+  gatewayWide: boolean;
+};
+
+/**
+ * Describes the message weft.gateway.v1.HttpPolicy.
+ * Use `create(HttpPolicySchema)` to create a new message.
+ */
+export const HttpPolicySchema: GenMessage<HttpPolicy> = /*@__PURE__*/
+  messageDesc(file_gateway, 1);
+
+/**
+ * @generated from message weft.gateway.v1.HttpPolicyRule
+ */
+export type HttpPolicyRule = Message<"weft.gateway.v1.HttpPolicyRule"> & {
+  /**
+   * @generated from field: repeated weft.gateway.v1.HttpPolicyClause clauses = 1;
+   */
+  clauses: HttpPolicyClause[];
+};
+
+/**
+ * Describes the message weft.gateway.v1.HttpPolicyRule.
+ * Use `create(HttpPolicyRuleSchema)` to create a new message.
+ */
+export const HttpPolicyRuleSchema: GenMessage<HttpPolicyRule> = /*@__PURE__*/
+  messageDesc(file_gateway, 2);
+
+/**
+ * @generated from message weft.gateway.v1.HttpPolicyClause
+ */
+export type HttpPolicyClause = Message<"weft.gateway.v1.HttpPolicyClause"> & {
+  /**
+   * @generated from field: repeated weft.gateway.v1.HttpPolicyMatch matches = 1;
+   */
+  matches: HttpPolicyMatch[];
+};
+
+/**
+ * Describes the message weft.gateway.v1.HttpPolicyClause.
+ * Use `create(HttpPolicyClauseSchema)` to create a new message.
+ */
+export const HttpPolicyClauseSchema: GenMessage<HttpPolicyClause> = /*@__PURE__*/
+  messageDesc(file_gateway, 3);
+
+/**
+ * @generated from message weft.gateway.v1.HttpPolicyMatch
+ */
+export type HttpPolicyMatch = Message<"weft.gateway.v1.HttpPolicyMatch"> & {
+  /**
+   * @generated from field: istio.security.Match connection = 1;
+   */
+  connection?: Match | undefined;
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch hosts = 2;
+   */
+  hosts: StringMatch[];
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch not_hosts = 3;
+   */
+  notHosts: StringMatch[];
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch methods = 4;
+   */
+  methods: StringMatch[];
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch not_methods = 5;
+   */
+  notMethods: StringMatch[];
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch paths = 6;
+   */
+  paths: StringMatch[];
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch not_paths = 7;
+   */
+  notPaths: StringMatch[];
+
+  /**
+   * @generated from field: repeated weft.gateway.v1.HeaderCondition headers = 8;
+   */
+  headers: HeaderCondition[];
+};
+
+/**
+ * Describes the message weft.gateway.v1.HttpPolicyMatch.
+ * Use `create(HttpPolicyMatchSchema)` to create a new message.
+ */
+export const HttpPolicyMatchSchema: GenMessage<HttpPolicyMatch> = /*@__PURE__*/
+  messageDesc(file_gateway, 4);
+
+/**
+ * @generated from message weft.gateway.v1.HeaderCondition
+ */
+export type HeaderCondition = Message<"weft.gateway.v1.HeaderCondition"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch values = 2;
+   */
+  values: StringMatch[];
+
+  /**
+   * @generated from field: repeated istio.security.StringMatch not_values = 3;
+   */
+  notValues: StringMatch[];
+};
+
+/**
+ * Describes the message weft.gateway.v1.HeaderCondition.
+ * Use `create(HeaderConditionSchema)` to create a new message.
+ */
+export const HeaderConditionSchema: GenMessage<HeaderCondition> = /*@__PURE__*/
+  messageDesc(file_gateway, 5);
 
 /**
  * @generated from message weft.gateway.v1.ConsumerRoutes
@@ -107,7 +267,7 @@ export type ConsumerRoutes = Message<"weft.gateway.v1.ConsumerRoutes"> & {
  * Use `create(ConsumerRoutesSchema)` to create a new message.
  */
 export const ConsumerRoutesSchema: GenMessage<ConsumerRoutes> = /*@__PURE__*/
-  messageDesc(file_gateway, 1);
+  messageDesc(file_gateway, 6);
 
 /**
  * @generated from message weft.gateway.v1.Route
@@ -136,7 +296,7 @@ export type Route = Message<"weft.gateway.v1.Route"> & {
  * Use `create(RouteSchema)` to create a new message.
  */
 export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
-  messageDesc(file_gateway, 2);
+  messageDesc(file_gateway, 7);
 
 /**
  * @generated from message weft.gateway.v1.RouteMatch
@@ -183,7 +343,7 @@ export type RouteMatch = Message<"weft.gateway.v1.RouteMatch"> & {
  * Use `create(RouteMatchSchema)` to create a new message.
  */
 export const RouteMatchSchema: GenMessage<RouteMatch> = /*@__PURE__*/
-  messageDesc(file_gateway, 3);
+  messageDesc(file_gateway, 8);
 
 /**
  * @generated from message weft.gateway.v1.PathMatch
@@ -233,7 +393,7 @@ export type PathMatch = Message<"weft.gateway.v1.PathMatch"> & {
  * Use `create(PathMatchSchema)` to create a new message.
  */
 export const PathMatchSchema: GenMessage<PathMatch> = /*@__PURE__*/
-  messageDesc(file_gateway, 4);
+  messageDesc(file_gateway, 9);
 
 /**
  * @generated from message weft.gateway.v1.TextMatch
@@ -274,7 +434,7 @@ export type TextMatch = Message<"weft.gateway.v1.TextMatch"> & {
  * Use `create(TextMatchSchema)` to create a new message.
  */
 export const TextMatchSchema: GenMessage<TextMatch> = /*@__PURE__*/
-  messageDesc(file_gateway, 5);
+  messageDesc(file_gateway, 10);
 
 /**
  * @generated from message weft.gateway.v1.Present
@@ -287,7 +447,7 @@ export type Present = Message<"weft.gateway.v1.Present"> & {
  * Use `create(PresentSchema)` to create a new message.
  */
 export const PresentSchema: GenMessage<Present> = /*@__PURE__*/
-  messageDesc(file_gateway, 6);
+  messageDesc(file_gateway, 11);
 
 /**
  * @generated from message weft.gateway.v1.NamedMatch
@@ -314,7 +474,7 @@ export type NamedMatch = Message<"weft.gateway.v1.NamedMatch"> & {
  * Use `create(NamedMatchSchema)` to create a new message.
  */
 export const NamedMatchSchema: GenMessage<NamedMatch> = /*@__PURE__*/
-  messageDesc(file_gateway, 7);
+  messageDesc(file_gateway, 12);
 
 /**
  * @generated from message weft.gateway.v1.Label
@@ -336,7 +496,7 @@ export type Label = Message<"weft.gateway.v1.Label"> & {
  * Use `create(LabelSchema)` to create a new message.
  */
 export const LabelSchema: GenMessage<Label> = /*@__PURE__*/
-  messageDesc(file_gateway, 8);
+  messageDesc(file_gateway, 13);
 
 /**
  * @generated from message weft.gateway.v1.Rule
@@ -388,7 +548,7 @@ export type Rule = Message<"weft.gateway.v1.Rule"> & {
  * Use `create(RuleSchema)` to create a new message.
  */
 export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
-  messageDesc(file_gateway, 9);
+  messageDesc(file_gateway, 14);
 
 /**
  * @generated from message weft.gateway.v1.Filter
@@ -441,7 +601,7 @@ export type Filter = Message<"weft.gateway.v1.Filter"> & {
  * Use `create(FilterSchema)` to create a new message.
  */
 export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
-  messageDesc(file_gateway, 10);
+  messageDesc(file_gateway, 15);
 
 /**
  * @generated from message weft.gateway.v1.Header
@@ -463,7 +623,7 @@ export type Header = Message<"weft.gateway.v1.Header"> & {
  * Use `create(HeaderSchema)` to create a new message.
  */
 export const HeaderSchema: GenMessage<Header> = /*@__PURE__*/
-  messageDesc(file_gateway, 11);
+  messageDesc(file_gateway, 16);
 
 /**
  * @generated from message weft.gateway.v1.HeaderEdits
@@ -490,7 +650,7 @@ export type HeaderEdits = Message<"weft.gateway.v1.HeaderEdits"> & {
  * Use `create(HeaderEditsSchema)` to create a new message.
  */
 export const HeaderEditsSchema: GenMessage<HeaderEdits> = /*@__PURE__*/
-  messageDesc(file_gateway, 12);
+  messageDesc(file_gateway, 17);
 
 /**
  * @generated from message weft.gateway.v1.PathRewrite
@@ -525,7 +685,7 @@ export type PathRewrite = Message<"weft.gateway.v1.PathRewrite"> & {
  * Use `create(PathRewriteSchema)` to create a new message.
  */
 export const PathRewriteSchema: GenMessage<PathRewrite> = /*@__PURE__*/
-  messageDesc(file_gateway, 13);
+  messageDesc(file_gateway, 18);
 
 /**
  * @generated from message weft.gateway.v1.PrefixRewrite
@@ -547,7 +707,7 @@ export type PrefixRewrite = Message<"weft.gateway.v1.PrefixRewrite"> & {
  * Use `create(PrefixRewriteSchema)` to create a new message.
  */
 export const PrefixRewriteSchema: GenMessage<PrefixRewrite> = /*@__PURE__*/
-  messageDesc(file_gateway, 14);
+  messageDesc(file_gateway, 19);
 
 /**
  * @generated from message weft.gateway.v1.RegexRewrite
@@ -569,7 +729,7 @@ export type RegexRewrite = Message<"weft.gateway.v1.RegexRewrite"> & {
  * Use `create(RegexRewriteSchema)` to create a new message.
  */
 export const RegexRewriteSchema: GenMessage<RegexRewrite> = /*@__PURE__*/
-  messageDesc(file_gateway, 15);
+  messageDesc(file_gateway, 20);
 
 /**
  * @generated from message weft.gateway.v1.Redirect
@@ -606,7 +766,7 @@ export type Redirect = Message<"weft.gateway.v1.Redirect"> & {
  * Use `create(RedirectSchema)` to create a new message.
  */
 export const RedirectSchema: GenMessage<Redirect> = /*@__PURE__*/
-  messageDesc(file_gateway, 16);
+  messageDesc(file_gateway, 21);
 
 /**
  * @generated from message weft.gateway.v1.Rewrite
@@ -628,7 +788,7 @@ export type Rewrite = Message<"weft.gateway.v1.Rewrite"> & {
  * Use `create(RewriteSchema)` to create a new message.
  */
 export const RewriteSchema: GenMessage<Rewrite> = /*@__PURE__*/
-  messageDesc(file_gateway, 17);
+  messageDesc(file_gateway, 22);
 
 /**
  * @generated from message weft.gateway.v1.Mirror
@@ -655,7 +815,7 @@ export type Mirror = Message<"weft.gateway.v1.Mirror"> & {
  * Use `create(MirrorSchema)` to create a new message.
  */
 export const MirrorSchema: GenMessage<Mirror> = /*@__PURE__*/
-  messageDesc(file_gateway, 18);
+  messageDesc(file_gateway, 23);
 
 /**
  * @generated from message weft.gateway.v1.CorsPolicy
@@ -697,7 +857,7 @@ export type CorsPolicy = Message<"weft.gateway.v1.CorsPolicy"> & {
  * Use `create(CorsPolicySchema)` to create a new message.
  */
 export const CorsPolicySchema: GenMessage<CorsPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 19);
+  messageDesc(file_gateway, 24);
 
 /**
  * @generated from message weft.gateway.v1.BackendRef
@@ -724,7 +884,7 @@ export type BackendRef = Message<"weft.gateway.v1.BackendRef"> & {
  * Use `create(BackendRefSchema)` to create a new message.
  */
 export const BackendRefSchema: GenMessage<BackendRef> = /*@__PURE__*/
-  messageDesc(file_gateway, 20);
+  messageDesc(file_gateway, 25);
 
 /**
  * @generated from message weft.gateway.v1.WeightedBackend
@@ -765,7 +925,7 @@ export type WeightedBackend = Message<"weft.gateway.v1.WeightedBackend"> & {
  * Use `create(WeightedBackendSchema)` to create a new message.
  */
 export const WeightedBackendSchema: GenMessage<WeightedBackend> = /*@__PURE__*/
-  messageDesc(file_gateway, 21);
+  messageDesc(file_gateway, 26);
 
 /**
  * @generated from message weft.gateway.v1.RetryPolicy
@@ -802,7 +962,7 @@ export type RetryPolicy = Message<"weft.gateway.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 22);
+  messageDesc(file_gateway, 27);
 
 /**
  * @generated from message weft.gateway.v1.FaultPolicy
@@ -824,7 +984,7 @@ export type FaultPolicy = Message<"weft.gateway.v1.FaultPolicy"> & {
  * Use `create(FaultPolicySchema)` to create a new message.
  */
 export const FaultPolicySchema: GenMessage<FaultPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 23);
+  messageDesc(file_gateway, 28);
 
 /**
  * @generated from message weft.gateway.v1.FaultPolicy.Delay
@@ -846,7 +1006,7 @@ export type FaultPolicy_Delay = Message<"weft.gateway.v1.FaultPolicy.Delay"> & {
  * Use `create(FaultPolicy_DelaySchema)` to create a new message.
  */
 export const FaultPolicy_DelaySchema: GenMessage<FaultPolicy_Delay> = /*@__PURE__*/
-  messageDesc(file_gateway, 23, 0);
+  messageDesc(file_gateway, 28, 0);
 
 /**
  * @generated from message weft.gateway.v1.FaultPolicy.Abort
@@ -873,7 +1033,7 @@ export type FaultPolicy_Abort = Message<"weft.gateway.v1.FaultPolicy.Abort"> & {
  * Use `create(FaultPolicy_AbortSchema)` to create a new message.
  */
 export const FaultPolicy_AbortSchema: GenMessage<FaultPolicy_Abort> = /*@__PURE__*/
-  messageDesc(file_gateway, 23, 1);
+  messageDesc(file_gateway, 28, 1);
 
 /**
  * @generated from message weft.gateway.v1.RateLimit
@@ -919,7 +1079,7 @@ export type RateLimit = Message<"weft.gateway.v1.RateLimit"> & {
  * Use `create(RateLimitSchema)` to create a new message.
  */
 export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
-  messageDesc(file_gateway, 24);
+  messageDesc(file_gateway, 29);
 
 /**
  * @generated from message weft.gateway.v1.GlobalRateLimit
@@ -956,7 +1116,7 @@ export type GlobalRateLimit = Message<"weft.gateway.v1.GlobalRateLimit"> & {
  * Use `create(GlobalRateLimitSchema)` to create a new message.
  */
 export const GlobalRateLimitSchema: GenMessage<GlobalRateLimit> = /*@__PURE__*/
-  messageDesc(file_gateway, 25);
+  messageDesc(file_gateway, 30);
 
 /**
  * @generated from message weft.gateway.v1.GlobalRateLimit.Descriptor
@@ -973,7 +1133,7 @@ export type GlobalRateLimit_Descriptor = Message<"weft.gateway.v1.GlobalRateLimi
  * Use `create(GlobalRateLimit_DescriptorSchema)` to create a new message.
  */
 export const GlobalRateLimit_DescriptorSchema: GenMessage<GlobalRateLimit_Descriptor> = /*@__PURE__*/
-  messageDesc(file_gateway, 25, 0);
+  messageDesc(file_gateway, 30, 0);
 
 /**
  * @generated from message weft.gateway.v1.GlobalRateLimit.Entry
@@ -1019,7 +1179,7 @@ export type GlobalRateLimit_Entry = Message<"weft.gateway.v1.GlobalRateLimit.Ent
  * Use `create(GlobalRateLimit_EntrySchema)` to create a new message.
  */
 export const GlobalRateLimit_EntrySchema: GenMessage<GlobalRateLimit_Entry> = /*@__PURE__*/
-  messageDesc(file_gateway, 25, 1);
+  messageDesc(file_gateway, 30, 1);
 
 /**
  * @generated from message weft.gateway.v1.GlobalRateLimit.Identity
@@ -1032,7 +1192,7 @@ export type GlobalRateLimit_Identity = Message<"weft.gateway.v1.GlobalRateLimit.
  * Use `create(GlobalRateLimit_IdentitySchema)` to create a new message.
  */
 export const GlobalRateLimit_IdentitySchema: GenMessage<GlobalRateLimit_Identity> = /*@__PURE__*/
-  messageDesc(file_gateway, 25, 2);
+  messageDesc(file_gateway, 30, 2);
 
 /**
  * @generated from message weft.gateway.v1.GlobalRateLimit.Route
@@ -1045,7 +1205,7 @@ export type GlobalRateLimit_Route = Message<"weft.gateway.v1.GlobalRateLimit.Rou
  * Use `create(GlobalRateLimit_RouteSchema)` to create a new message.
  */
 export const GlobalRateLimit_RouteSchema: GenMessage<GlobalRateLimit_Route> = /*@__PURE__*/
-  messageDesc(file_gateway, 25, 3);
+  messageDesc(file_gateway, 30, 3);
 
 /**
  * @generated from message weft.gateway.v1.RateLimitKey
@@ -1074,7 +1234,7 @@ export type RateLimitKey = Message<"weft.gateway.v1.RateLimitKey"> & {
  * Use `create(RateLimitKeySchema)` to create a new message.
  */
 export const RateLimitKeySchema: GenMessage<RateLimitKey> = /*@__PURE__*/
-  messageDesc(file_gateway, 26);
+  messageDesc(file_gateway, 31);
 
 /**
  * @generated from message weft.gateway.v1.RateLimitKey.Identity
@@ -1087,7 +1247,7 @@ export type RateLimitKey_Identity = Message<"weft.gateway.v1.RateLimitKey.Identi
  * Use `create(RateLimitKey_IdentitySchema)` to create a new message.
  */
 export const RateLimitKey_IdentitySchema: GenMessage<RateLimitKey_Identity> = /*@__PURE__*/
-  messageDesc(file_gateway, 26, 0);
+  messageDesc(file_gateway, 31, 0);
 
 /**
  * @generated from message weft.gateway.v1.SessionPersistence
@@ -1119,7 +1279,7 @@ export type SessionPersistence = Message<"weft.gateway.v1.SessionPersistence"> &
  * Use `create(SessionPersistenceSchema)` to create a new message.
  */
 export const SessionPersistenceSchema: GenMessage<SessionPersistence> = /*@__PURE__*/
-  messageDesc(file_gateway, 27);
+  messageDesc(file_gateway, 32);
 
 /**
  * How the endpoints of a service are treated; named by the service.
@@ -1155,7 +1315,7 @@ export type Backend = Message<"weft.gateway.v1.Backend"> & {
  * Use `create(BackendSchema)` to create a new message.
  */
 export const BackendSchema: GenMessage<Backend> = /*@__PURE__*/
-  messageDesc(file_gateway, 28);
+  messageDesc(file_gateway, 33);
 
 /**
  * @generated from message weft.gateway.v1.PortPolicy
@@ -1177,7 +1337,7 @@ export type PortPolicy = Message<"weft.gateway.v1.PortPolicy"> & {
  * Use `create(PortPolicySchema)` to create a new message.
  */
 export const PortPolicySchema: GenMessage<PortPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 29);
+  messageDesc(file_gateway, 34);
 
 /**
  * @generated from message weft.gateway.v1.Subset
@@ -1206,7 +1366,7 @@ export type Subset = Message<"weft.gateway.v1.Subset"> & {
  * Use `create(SubsetSchema)` to create a new message.
  */
 export const SubsetSchema: GenMessage<Subset> = /*@__PURE__*/
-  messageDesc(file_gateway, 30);
+  messageDesc(file_gateway, 35);
 
 /**
  * @generated from message weft.gateway.v1.TrafficPolicy
@@ -1248,7 +1408,7 @@ export type TrafficPolicy = Message<"weft.gateway.v1.TrafficPolicy"> & {
  * Use `create(TrafficPolicySchema)` to create a new message.
  */
 export const TrafficPolicySchema: GenMessage<TrafficPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 31);
+  messageDesc(file_gateway, 36);
 
 /**
  * @generated from message weft.gateway.v1.Balancer
@@ -1295,7 +1455,7 @@ export type Balancer = Message<"weft.gateway.v1.Balancer"> & {
  * Use `create(BalancerSchema)` to create a new message.
  */
 export const BalancerSchema: GenMessage<Balancer> = /*@__PURE__*/
-  messageDesc(file_gateway, 32);
+  messageDesc(file_gateway, 37);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.LeastRequest
@@ -1308,7 +1468,7 @@ export type Balancer_LeastRequest = Message<"weft.gateway.v1.Balancer.LeastReque
  * Use `create(Balancer_LeastRequestSchema)` to create a new message.
  */
 export const Balancer_LeastRequestSchema: GenMessage<Balancer_LeastRequest> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 0);
+  messageDesc(file_gateway, 37, 0);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.RoundRobin
@@ -1321,7 +1481,7 @@ export type Balancer_RoundRobin = Message<"weft.gateway.v1.Balancer.RoundRobin">
  * Use `create(Balancer_RoundRobinSchema)` to create a new message.
  */
 export const Balancer_RoundRobinSchema: GenMessage<Balancer_RoundRobin> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 1);
+  messageDesc(file_gateway, 37, 1);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.Random
@@ -1334,7 +1494,7 @@ export type Balancer_Random = Message<"weft.gateway.v1.Balancer.Random"> & {
  * Use `create(Balancer_RandomSchema)` to create a new message.
  */
 export const Balancer_RandomSchema: GenMessage<Balancer_Random> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 2);
+  messageDesc(file_gateway, 37, 2);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.RingHash
@@ -1356,7 +1516,7 @@ export type Balancer_RingHash = Message<"weft.gateway.v1.Balancer.RingHash"> & {
  * Use `create(Balancer_RingHashSchema)` to create a new message.
  */
 export const Balancer_RingHashSchema: GenMessage<Balancer_RingHash> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 3);
+  messageDesc(file_gateway, 37, 3);
 
 /**
  * @generated from message weft.gateway.v1.Balancer.Maglev
@@ -1378,7 +1538,7 @@ export type Balancer_Maglev = Message<"weft.gateway.v1.Balancer.Maglev"> & {
  * Use `create(Balancer_MaglevSchema)` to create a new message.
  */
 export const Balancer_MaglevSchema: GenMessage<Balancer_Maglev> = /*@__PURE__*/
-  messageDesc(file_gateway, 32, 4);
+  messageDesc(file_gateway, 37, 4);
 
 /**
  * @generated from message weft.gateway.v1.HashKey
@@ -1419,7 +1579,7 @@ export type HashKey = Message<"weft.gateway.v1.HashKey"> & {
  * Use `create(HashKeySchema)` to create a new message.
  */
 export const HashKeySchema: GenMessage<HashKey> = /*@__PURE__*/
-  messageDesc(file_gateway, 33);
+  messageDesc(file_gateway, 38);
 
 /**
  * @generated from message weft.gateway.v1.HashKey.Cookie
@@ -1446,7 +1606,7 @@ export type HashKey_Cookie = Message<"weft.gateway.v1.HashKey.Cookie"> & {
  * Use `create(HashKey_CookieSchema)` to create a new message.
  */
 export const HashKey_CookieSchema: GenMessage<HashKey_Cookie> = /*@__PURE__*/
-  messageDesc(file_gateway, 33, 0);
+  messageDesc(file_gateway, 38, 0);
 
 /**
  * @generated from message weft.gateway.v1.HashKey.SourceIp
@@ -1459,7 +1619,7 @@ export type HashKey_SourceIp = Message<"weft.gateway.v1.HashKey.SourceIp"> & {
  * Use `create(HashKey_SourceIpSchema)` to create a new message.
  */
 export const HashKey_SourceIpSchema: GenMessage<HashKey_SourceIp> = /*@__PURE__*/
-  messageDesc(file_gateway, 33, 1);
+  messageDesc(file_gateway, 38, 1);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy
@@ -1491,7 +1651,7 @@ export type LocalityPolicy = Message<"weft.gateway.v1.LocalityPolicy"> & {
  * Use `create(LocalityPolicySchema)` to create a new message.
  */
 export const LocalityPolicySchema: GenMessage<LocalityPolicy> = /*@__PURE__*/
-  messageDesc(file_gateway, 34);
+  messageDesc(file_gateway, 39);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy.Distribution
@@ -1513,7 +1673,7 @@ export type LocalityPolicy_Distribution = Message<"weft.gateway.v1.LocalityPolic
  * Use `create(LocalityPolicy_DistributionSchema)` to create a new message.
  */
 export const LocalityPolicy_DistributionSchema: GenMessage<LocalityPolicy_Distribution> = /*@__PURE__*/
-  messageDesc(file_gateway, 34, 0);
+  messageDesc(file_gateway, 39, 0);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy.Share
@@ -1535,7 +1695,7 @@ export type LocalityPolicy_Share = Message<"weft.gateway.v1.LocalityPolicy.Share
  * Use `create(LocalityPolicy_ShareSchema)` to create a new message.
  */
 export const LocalityPolicy_ShareSchema: GenMessage<LocalityPolicy_Share> = /*@__PURE__*/
-  messageDesc(file_gateway, 34, 1);
+  messageDesc(file_gateway, 39, 1);
 
 /**
  * @generated from message weft.gateway.v1.LocalityPolicy.Failover
@@ -1557,7 +1717,7 @@ export type LocalityPolicy_Failover = Message<"weft.gateway.v1.LocalityPolicy.Fa
  * Use `create(LocalityPolicy_FailoverSchema)` to create a new message.
  */
 export const LocalityPolicy_FailoverSchema: GenMessage<LocalityPolicy_Failover> = /*@__PURE__*/
-  messageDesc(file_gateway, 34, 2);
+  messageDesc(file_gateway, 39, 2);
 
 /**
  * @generated from message weft.gateway.v1.OutlierDetection
@@ -1599,7 +1759,7 @@ export type OutlierDetection = Message<"weft.gateway.v1.OutlierDetection"> & {
  * Use `create(OutlierDetectionSchema)` to create a new message.
  */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
-  messageDesc(file_gateway, 35);
+  messageDesc(file_gateway, 40);
 
 /**
  * @generated from message weft.gateway.v1.ConnectionLimits
@@ -1646,7 +1806,7 @@ export type ConnectionLimits = Message<"weft.gateway.v1.ConnectionLimits"> & {
  * Use `create(ConnectionLimitsSchema)` to create a new message.
  */
 export const ConnectionLimitsSchema: GenMessage<ConnectionLimits> = /*@__PURE__*/
-  messageDesc(file_gateway, 36);
+  messageDesc(file_gateway, 41);
 
 /**
  * @generated from enum weft.gateway.v1.ListenerProtocol

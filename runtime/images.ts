@@ -1,8 +1,9 @@
-// Images of the local runtime: directories of the host, read-only in the container. Those of the mesh itself are this checkout;
-// all others are named on the command line and have no entry point of their own.
-import { realpathSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+// Images of the local runtime: directories of the host, read-only in the container. Those of the mesh itself are this checkout,
+// or the installed package; all others are named on the command line and have no entry point of their own.
+import { existsSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, relative, sep } from 'node:path'
 import type { Bind } from './kubelet/launch.ts'
+import { WAYPOINT_NODE_FLAGS } from './node-flags.ts'
 
 /** What an image means here. */
 export interface LocalImage {
@@ -30,18 +31,35 @@ export function localImage(image: string | undefined, named: Readonly<Record<str
   return nameOf(image) === WAYPOINT_IMAGE ? ownImage('waypoint/main.ts') : undefined
 }
 
-/** This checkout with its interpreter. */
+/**
+ * Where the mesh's own code and its packages are in the container. A checkout has its packages below it. An installed package has
+ * them wherever npm put them, beside it or above it: the outermost `node_modules` is shown whole, so that they are found as here.
+ * @param root absolute path of the folder of `waypoint/`, without links
+ * @returns `home`: the path of `root` in the container
+ */
+export function ownFolders(root: string): { readonly home: string; readonly binds: readonly Bind[] } {
+  const modules = join(root, 'node_modules')
+  if (existsSync(modules)) {
+    const binds = [
+      { from: root, to: IMAGE_ROOT, isReadOnly: true },
+      { from: realpathSync(modules), to: IMAGE_MODULES, isReadOnly: true },
+    ]
+    return { home: IMAGE_ROOT, binds }
+  }
+  const parts = root.split(sep)
+  const outermost = parts.slice(0, parts.indexOf('node_modules') + 1).join(sep)
+  if (outermost === '') return { home: IMAGE_ROOT, binds: [{ from: root, to: IMAGE_ROOT, isReadOnly: true }] }
+  return { home: join(IMAGE_MODULES, relative(outermost, root)), binds: [{ from: outermost, to: IMAGE_MODULES, isReadOnly: true }] }
+}
+
+/** This checkout or package with its interpreter. */
 function ownImage(program: string): LocalImage {
   const interpreter = realpathSync(process.execPath)
-  const flags = ['--max-semi-space-size=8'] // grows to this under load only
+  const { home, binds } = ownFolders(realpathSync(ROOT))
   return {
-    binds: [
-      { from: ROOT, to: IMAGE_ROOT, isReadOnly: true },
-      { from: realpathSync(join(ROOT, 'node_modules')), to: IMAGE_MODULES, isReadOnly: true },
-      { from: dirname(interpreter), to: IMAGE_NODE, isReadOnly: true },
-    ],
-    workingDir: IMAGE_ROOT,
-    entryPoint: [join(IMAGE_NODE, basename(interpreter)), ...flags, join(IMAGE_ROOT, program)],
+    binds: [...binds, { from: dirname(interpreter), to: IMAGE_NODE, isReadOnly: true }],
+    workingDir: home,
+    entryPoint: [join(IMAGE_NODE, basename(interpreter)), ...WAYPOINT_NODE_FLAGS, join(home, program)],
   }
 }
 

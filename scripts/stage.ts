@@ -19,11 +19,12 @@ const QUOTED_TS = /(['"`])([\w@./-]+)\.ts\1/g
 
 /**
  * @param folder is made; what was there is removed
+ * @param more folders that are not part of the package
  * @returns number of files
  */
-export function stage(folder: string): number {
+export function stage(folder: string, more: readonly string[] = []): number {
   rmSync(folder, { recursive: true, force: true })
-  const files = FOLDERS.flatMap((name) => listFiles(name)).filter((path) => !NOT_RUN.test(path))
+  const files = [...FOLDERS, ...more].flatMap((name) => listFiles(name)).filter((path) => !NOT_RUN.test(path))
   for (const path of files) {
     const target = join(folder, path.replace(/\.ts$/, '.js'))
     mkdirSync(dirname(target), { recursive: true })

@@ -1,18 +1,20 @@
-// The test tiers and how mocha runs each: test files are test/TIER/**/*.test.ts, one process per tier, files one after another.
-import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+// The test tiers and how mocha runs each: test files are test/TIER/**/*.test.ts, one after another in one process, or two and more
+// side by side.
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join, relative, resolve } from 'node:path'
+import { runMocha, wasCancelled } from './mocha.mjs'
 import { setUpPeers } from './peers.mjs'
-import { INTERPRETER, ROOT, SetupError, setUpMachine, setUpTools } from './setup.mjs'
+import { INTERPRETER, ROOT, runQuietly, SetupError, setUpMachine, setUpTools } from './setup.mjs'
 
 /**
+ * `isSideBySide`: files may run beside others of their tier; what they make carries their process's number.
  * `timeoutS` ends one test that says nothing else, `deadlineS` the whole tier (a hang is a failure, not a wait).
  * `mayBeEmpty`: no test file is no fault. `peers`: programs that are installed and named in the environment.
  */
 export const TIERS = {
-  unit: { needsRoot: false, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
-  netns: { needsRoot: true, timeoutS: 60, deadlineS: 900, mayBeEmpty: false },
+  unit: { needsRoot: false, isSideBySide: true, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
+  netns: { needsRoot: true, isSideBySide: true, timeoutS: 60, deadlineS: 900, mayBeEmpty: false },
   fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
   soak: { needsRoot: true, timeoutS: 280, deadlineS: 2400, mayBeEmpty: false },
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },
@@ -22,6 +24,10 @@ export const TIERS = {
 }
 
 const NONE = { passed: 0, failed: 0, skipped: 0, notes: [] }
+/** At least two: kernel tests wait more than they work. More than four would only be in each other's way. */
+const JOBS = Math.min(Math.max(availableParallelism(), 2), 4)
+/** Less is not worth the starts. */
+const FEW_FILES = 6
 /** More failures than these are no accident of timing. */
 const MAX_RERUN_TESTS = 4
 
@@ -37,7 +43,7 @@ export async function runTier(name, args = []) {
   const first = await runOnce(name, args)
   const { failures = [], ...counts } = first
   const files = [...new Set(failures.map((failure) => failure.file).filter((file) => file !== undefined))]
-  const mayRerun = process.env.CI === 'true' && failures.length === counts.failed && failures.length <= MAX_RERUN_TESTS
+  const mayRerun = process.env.CI === 'true' && !wasCancelled() && failures.length === counts.failed && failures.length <= MAX_RERUN_TESTS
   if (counts.isOk || !mayRerun || files.length === 0) return { ...counts, notes: failures.map((failure) => note('FAILED', name, failure)) }
   console.log(`   ${name}: ${counts.failed} failed; once more, by themselves: ${files.map((file) => relative(ROOT, file)).join(', ')}`)
   const second = await runOnce(name, files)
@@ -68,17 +74,31 @@ async function runOnce(name, args) {
     setUpMachine(`the tier "${name}"`, '`npm run test:unit` needs no root.')
     setUpTools(name === 'interop' || name === 'kubernetes' ? name : 'test')
   }
-  const scratch = mkdtempSync(join(tmpdir(), 'weft-test-'))
-  try {
-    const countsFile = join(scratch, 'counts.json')
-    const code = await mocha(tier, [...others, ...files], countsFile)
-    if (!existsSync(countsFile)) return { ...NONE, failed: 1, isOk: false } // died before the end
-    const counts = JSON.parse(readFileSync(countsFile, 'utf8'))
-    if (code !== 0 && counts.failed === 0) counts.failed = 1
-    return { ...counts, isOk: counts.failed === 0 }
-  } finally {
-    rmSync(scratch, { recursive: true, force: true })
+  const env = { ...process.env, ...setUpPeers(tier.peers ?? []), PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
+  const jobs = tier.isSideBySide === true && files.length >= FEW_FILES ? JOBS : 1
+  const before = inventory(tier)
+  const counts = await runMocha({ files, args: [...mochaArgs(tier), ...others], env, jobs, deadlineS: tier.deadlineS })
+  const left = inventory(tier).filter((name) => !before.includes(name) && !isOfLiving(name))
+  if (left.length > 0) {
+    console.error(`   ${name}: left on the machine: ${left.join(', ')}`)
+    counts.failed++
   }
+  return { ...counts, isOk: counts.failed === 0 }
+}
+
+/**
+ * What is on the machine that tests make and must remove. Asked in CI only, where nobody else makes such things: the tests' own
+ * root hooks blame what carries their process's number, and this finds the rest.
+ */
+function inventory(tier) {
+  if (!tier.needsRoot || process.env.CI !== 'true') return []
+  const file = join(ROOT, 'test', 'support', 'inventory.ts')
+  return JSON.parse(runQuietly(INTERPRETER, [file], { env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` } }))
+}
+
+/** Whether it carries the number of a process that lives: then it is another run's. */
+function isOfLiving(name) {
+  return (name.match(/\d{3,}/g) ?? []).some((number) => existsSync(`/proc/${Number(number)}`))
 }
 
 /** Adds up the counts of tiers. */
@@ -92,51 +112,12 @@ export function addCounts(a, b) {
   }
 }
 
-function mocha(tier, args, countsFile) {
-  const fixed = [
-    '--extension',
-    'ts',
-    '--timeout',
-    `${tier.timeoutS}s`,
-    '--reporter',
-    join(ROOT, 'scripts', 'reporter.mjs'),
-    '--forbid-only',
-  ]
+/** What mocha is told: how long a test may take, how it reports, and what looks for leftovers. */
+function mochaArgs(tier) {
+  const reporter = join(ROOT, 'scripts', 'reporter.mjs')
+  const fixed = ['--extension', 'ts', '--timeout', `${tier.timeoutS}s`, '--reporter', reporter, '--forbid-only']
   const hooks = join(ROOT, 'test', 'support', 'root-hooks.ts')
-  if (tier.needsRoot && existsSync(hooks)) fixed.push('--require', hooks)
-  const child = spawn(INTERPRETER, [join(ROOT, 'node_modules', 'mocha', 'bin', 'mocha.js'), ...fixed, ...args], {
-    cwd: ROOT,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: {
-      ...process.env,
-      ...setUpPeers(tier.peers ?? []),
-      TEST_COUNTS_FILE: countsFile,
-      PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
-    },
-    detached: true, // its own process group, so that the deadline ends its children too
-  })
-  const end = (signal) => {
-    try {
-      process.kill(-child.pid, signal)
-    } catch (error) {
-      if (error.code !== 'ESRCH') throw error
-    }
-  }
-  const deadline = setTimeout(() => {
-    console.error(`the tier has not ended after ${tier.deadlineS} s: killed`)
-    end('SIGTERM')
-    setTimeout(() => end('SIGKILL'), 5000).unref()
-  }, tier.deadlineS * 1000)
-  const interrupt = () => end('SIGINT')
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
-  return new Promise((done, fail) => {
-    child.on('error', fail)
-    child.on('close', (code) => {
-      clearTimeout(deadline)
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
-      done(code ?? 1)
-    })
-  })
+  return tier.needsRoot && existsSync(hooks) ? [...fixed, '--require', hooks] : fixed
 }
 
 /** Splits arguments into test files of this tier and options for mocha. */

@@ -6,6 +6,11 @@ import { serviceKeyOf } from '../model/service.ts'
 import type { LoadBalancing, RoutingScope, Service, ServicePort } from '../model/service.ts'
 import type { ServiceKey, Workload, WorkloadEndpoint } from '../model/workload.ts'
 
+/** Addresses of a workload: its own, or those of its name. */
+export type AddressesOf = (workload: Workload) => readonly IpAddress[]
+
+const OWN: AddressesOf = (workload) => workload.addresses
+
 /**
  * @param endpoints every workload that backs the service
  * @param port the service's port that was dialled
@@ -18,6 +23,7 @@ export function chooseEndpoint(
   port: number,
   source: Workload,
   random: () => number,
+  addressesOf: AddressesOf = OWN,
 ): WorkloadEndpoint | undefined {
   const servicePort = service.ports.find((candidate) => candidate.servicePort === port)
   if (servicePort === undefined) return undefined
@@ -27,12 +33,22 @@ export function chooseEndpoint(
     (workload) =>
       (takesUnhealthy || workload.health === 'HEALTHY') &&
       targetOf(workload, key, servicePort) !== 0 &&
-      workload.addresses.some((ip) => isOfFamily(ip, service)),
+      (isNamed(workload)
+        ? familyOf(addressesOf(workload), service, source).length > 0
+        : workload.addresses.some((ip) => isOfFamily(ip, service))),
   )
   const chosen = weighted(nearest(candidates, service.loadBalancing, source), random)
   if (chosen === undefined) return undefined
-  const ip = addressFor(chosen, service, source)
+  const ip = addressFor(chosen, addressesOf(chosen), service, source, random)
   return ip === undefined ? undefined : { workload: chosen, endpoint: { ip, port: targetOf(chosen, key, servicePort) } }
+}
+
+/** Names of endpoints of a service's port that would have to be resolved. */
+export function namesBehind(service: Service, endpoints: readonly Workload[], port: number): string[] {
+  const servicePort = service.ports.find((candidate) => candidate.servicePort === port)
+  if (servicePort === undefined) return []
+  const key = serviceKeyOf(service)
+  return endpoints.filter((workload) => isNamed(workload) && targetOf(workload, key, servicePort) !== 0).map(({ hostname }) => hostname)
 }
 
 /**
@@ -45,6 +61,7 @@ export function listEndpoints(
   endpoints: readonly Workload[],
   port: number,
   source: Workload | undefined,
+  addressesOf: AddressesOf = OWN,
 ): WorkloadEndpoint[] {
   const servicePort = service.ports.find((candidate) => candidate.servicePort === port)
   if (servicePort === undefined) return []
@@ -54,8 +71,10 @@ export function listEndpoints(
   const healthy = usable.filter(isHealthy)
   const near = source === undefined || healthy.length === 0 ? healthy : nearest(healthy, service.loadBalancing, source)
   return [...near, ...usable.filter((workload) => !isHealthy(workload))].flatMap((workload) => {
-    const ip = addressFor(workload, service, source)
-    return ip === undefined ? [] : [{ workload, endpoint: { ip, port: targetOf(workload, key, servicePort) } }]
+    const port = targetOf(workload, key, servicePort)
+    if (isNamed(workload)) return familyOf(addressesOf(workload), service, source).map((ip) => ({ workload, endpoint: { ip, port } }))
+    const ip = addressFor(workload, workload.addresses, service, source)
+    return ip === undefined ? [] : [{ workload, endpoint: { ip, port } }]
   })
 }
 
@@ -70,11 +89,32 @@ function isOfFamily(ip: IpAddress, service: Service): boolean {
   return service.ipFamilies !== 'IPV6_ONLY' || isIpv6(ip)
 }
 
-/** An address of a family that the service and the source use; the source's first family is preferred. */
-function addressFor(workload: Workload, service: Service, source: Workload | undefined): IpAddress | undefined {
-  const allowed = workload.addresses.filter((ip) => isOfFamily(ip, service))
+/** Whether a workload is known by its host name only. */
+export function isNamed({ hostname, addresses }: Workload): boolean {
+  return hostname !== '' && addresses.length === 0
+}
+
+/** An address of a family that the service and the source use; the source's first family is preferred. Those of a name are hosts of their own: any. */
+function addressFor(
+  workload: Workload,
+  addresses: readonly IpAddress[],
+  service: Service,
+  source: Workload | undefined,
+  random?: () => number,
+): IpAddress | undefined {
+  if (isNamed(workload)) {
+    const all = familyOf(addresses, service, source)
+    return all[Math.floor((random?.() ?? 0) * all.length)]
+  }
+  const allowed = addresses.filter((ip) => isOfFamily(ip, service))
   const first = source?.addresses[0]
   return allowed.find((ip) => first === undefined || isIpv6(ip) === isIpv6(first)) ?? allowed[0]
+}
+
+/** Addresses that the source can reach, as far as its own families say. */
+function familyOf(addresses: readonly IpAddress[], service: Service, source: Workload | undefined): readonly IpAddress[] {
+  const own = source?.addresses ?? []
+  return addresses.filter((ip) => isOfFamily(ip, service) && (own.length === 0 || own.some((mine) => isIpv6(mine) === isIpv6(ip))))
 }
 
 /** STRICT: all scopes must be equal. FAILOVER: those with the longest common run of scopes, from the first on. */

@@ -80,7 +80,7 @@ export class MeshState {
 
   /** The service that owns a virtual address; the caller's namespace is preferred, then a canonical one. */
   serviceByVip(network: string, ip: IpAddress, fromNamespace: string): Service | undefined {
-    return this.#vips.find(network, ip, fromNamespace)
+    return this.#vips.find(network, ip, fromNamespace, this.#byAddress.has(`${network}/${ip}`))
   }
 
   serviceByHost(namespace: string, hostname: string): Service | undefined {

@@ -38,10 +38,13 @@ export class VipIndex {
     if (this.#blocks.some((block) => block.service === service)) this.#blocks = this.#blocks.filter((block) => block.service !== service)
   }
 
-  /** The service of an address as seen from a namespace; namespace beats specificity, an exact address beats a block. */
-  find(network: string, ip: IpAddress, fromNamespace: string): Service | undefined {
+  /**
+   * The service of an address as seen from a namespace; namespace beats specificity, an exact address beats a block.
+   * @param isOwned the address is a workload's own: a block that happens to hold it does not count
+   */
+  find(network: string, ip: IpAddress, fromNamespace: string, isOwned = false): Service | undefined {
     const exact = this.#exact.get(`${network}/${ip}`)
-    if (this.#blocks.length === 0) return exact === undefined ? undefined : prefer(exact, fromNamespace)
+    if (this.#blocks.length === 0 || isOwned) return exact === undefined ? undefined : prefer(exact, fromNamespace)
     const blocks = this.#blocks
       .filter((block) => block.network === network && cidrContains(block.cidr, ip))
       .sort((a, b) => b.cidr.prefix - a.cidr.prefix)
@@ -50,8 +53,14 @@ export class VipIndex {
   }
 }
 
-function prefer(services: readonly Service[], namespace: string): Service | undefined {
-  return services.find((service) => service.namespace === namespace) ?? services.find((service) => service.isCanonical) ?? services[0]
+/** Of several services the one that a namespace means: its own, the canonical one, any; private ones of others are not seen. */
+export function prefer(services: readonly Service[], namespace: string): Service | undefined {
+  let best: Service | undefined
+  for (const service of services) {
+    if (service.namespace === namespace) return service
+    if (!service.isPrivate && (best === undefined || (service.isCanonical && !best.isCanonical))) best = service
+  }
+  return best
 }
 
 function isSingle(cidr: Cidr): boolean {

@@ -2,6 +2,8 @@
 // ztunnel's (istio/ztunnel:src/admin.rs, src/metrics/server.rs, src/readiness/server.rs).
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { pipeline, Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 
@@ -9,8 +11,8 @@ import type { Log } from '../kit/log.ts'
 export interface AdminActions {
   /** JSON of /config_dump. */
   configDump(): Promise<unknown>
-  /** Prometheus text of all threads. */
-  metrics(): Promise<string>
+  /** Prometheus text of all threads, in pieces that are made when they are asked for. */
+  metrics(): Promise<Iterable<string>>
   /** What readiness waits for; empty = ready. */
   waitingFor(): readonly string[]
   logLevels(): string
@@ -38,11 +40,13 @@ type Handler = (request: http.IncomingMessage, url: URL) => Promise<Answer> | An
 interface Answer {
   readonly status: number
   readonly type?: string
-  readonly body?: string
+  readonly body?: string | Iterable<string>
 }
 
 const REQUEST_TIMEOUT_MS = 10_000
 const MAX_CONNECTIONS = 64 // scrapes and probes are few
+/** What a turn of the event loop makes of a long answer, at least; half a millisecond. */
+const PIECE_CHARS = 64 * 1024
 
 /** The three servers. */
 export class AdminServers {
@@ -142,7 +146,11 @@ async function listen(handle: Handler, host: string, port: number, log: Log): Pr
         log.warn('an admin request failed', { path: request.url, error: messageOf(error) })
         return { status: 500, type: TEXT, body: `${messageOf(error)}\n` }
       })
-      .then(({ status, type, body }) => response.writeHead(status, type === undefined ? {} : { 'content-type': type }).end(body))
+      .then(({ status, type, body }) => {
+        response.writeHead(status, type === undefined ? {} : { 'content-type': type })
+        if (body === undefined || typeof body === 'string') response.end(body)
+        else pipeline(Readable.from(paced(body)), response, (error) => log.debug('a scrape broke off', { error: messageOf(error) }))
+      })
   })
   server.maxConnections = MAX_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
@@ -150,4 +158,17 @@ async function listen(handle: Handler, host: string, port: number, log: Log): Pr
     server.listen({ host, port }, resolve)
   })
   return server
+}
+
+/** Joins pieces up to PIECE_CHARS, one such per turn of the event loop: a long text must not hold the proxy's traffic up. */
+async function* paced(pieces: Iterable<string>): AsyncGenerator<string, void, void> {
+  let text = ''
+  for (const piece of pieces) {
+    text += piece
+    if (text.length < PIECE_CHARS) continue
+    yield text
+    text = ''
+    await nextTurn()
+  }
+  if (text !== '') yield text
 }

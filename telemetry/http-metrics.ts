@@ -1,8 +1,6 @@
 // The istio_request* metrics of a waypoint. Who called whom becomes a handle that callers keep; each ended request adds to plain
-// numbers of it, and prom-client sees them only when it is scraped. Label values as
-// istio/proxy:source/extensions/filters/http/istio_stats/istio_stats.cc gives them.
-import { Counter, Histogram } from 'prom-client'
-import type { Registry } from 'prom-client'
+// numbers of it. Written as text here and not by prom-client: 600 label sets are 40,000 lines, which must not hold requests up.
+// Label values as istio/proxy:source/extensions/filters/http/istio_stats/istio_stats.cc gives them.
 import { HTTP_BUCKETS, HTTP_LABELS, HTTP_METRICS, HTTP_PEER_LABELS } from './names.ts'
 import type { HttpMetricName, HttpPeerLabel } from './names.ts'
 
@@ -45,15 +43,6 @@ export class HttpMetrics {
   }
   #overflow: { readonly peers: HttpPeers; readonly series: Series } | undefined
 
-  constructor(registry: Registry) {
-    this.#counter(registry, 'istio_requests_total', HTTP_LABELS, this.#series, (series) => series.duration.count)
-    this.#histogram(registry, 'istio_request_duration_milliseconds', (series) => series.duration)
-    this.#histogram(registry, 'istio_request_bytes', (series) => series.requestBytes)
-    this.#histogram(registry, 'istio_response_bytes', (series) => series.responseBytes)
-    this.#counter(registry, 'istio_request_messages_total', HTTP_PEER_LABELS, this.#withMessages(), (peers) => peers.requestMessages)
-    this.#counter(registry, 'istio_response_messages_total', HTTP_PEER_LABELS, this.#withMessages(), (peers) => peers.responseMessages)
-  }
-
   /** The handle of two peers; the same labels give the same handle. Ask once per connection and backend, not per request. */
   peers(labels: HttpPeerLabels): HttpPeers {
     const values: Record<string, string> = {}
@@ -83,42 +72,32 @@ export class HttpMetrics {
     this.#flushers.push(flush)
   }
 
-  /** Peers between which gRPC messages went. */
-  #withMessages(): Iterable<HttpPeers> {
-    const all = (): HttpPeers[] => {
-      for (const flush of this.#flushers) flush()
-      return [...this.#peers.values(), ...(this.#overflow === undefined ? [] : [this.#overflow.peers])]
-    }
-    return {
-      [Symbol.iterator]: () =>
-        all()
-          .filter((peers) => peers.hasMessages)
-          [Symbol.iterator](),
-    }
+  /**
+   * All metrics in Prometheus's text format 0.0.4. What is counted between two pieces may be in one metric and not yet in another.
+   * @returns pieces of at most some 16 KiB, made when they are asked for; a family, not a piece, ends with an empty line
+   */
+  *text(): Generator<string, void, void> {
+    yield headOf('istio_requests_total', 'counter')
+    for (const series of this.#series) yield `istio_requests_total{${series.labelText}} ${series.duration.count}\n`
+    yield* this.#histogram('istio_request_duration_milliseconds', (series) => series.duration)
+    yield* this.#histogram('istio_request_bytes', (series) => series.requestBytes)
+    yield* this.#histogram('istio_response_bytes', (series) => series.responseBytes)
+    for (const flush of this.#flushers) flush()
+    yield* this.#messages('istio_request_messages_total', (peers) => peers.requestMessages)
+    yield* this.#messages('istio_response_messages_total', (peers) => peers.responseMessages)
   }
 
-  #counter<T extends { readonly labels: Readonly<Record<string, string>> }>(
-    registry: Registry,
-    name: HttpMetricName,
-    labelNames: readonly string[],
-    from: Iterable<T>,
-    read: (from: T) => number,
-  ): void {
-    const counter: Counter<string> = new Counter({
-      name,
-      help: HTTP_METRICS[name],
-      labelNames: [...labelNames],
-      registers: [registry],
-      collect() {
-        counter.reset()
-        for (const each of from) counter.inc(each.labels, read(each))
-      },
-    })
+  *#histogram(name: HttpMetricName, read: (series: Series) => Distribution): Generator<string, void, void> {
+    yield `\n${headOf(name, 'histogram')}`
+    for (const series of this.#series) yield histogramText(name, series.labelText, read(series))
   }
 
-  #histogram(registry: Registry, name: HttpMetricName, read: (series: Series) => Distribution): void {
-    const lines = (): Line[] => this.#series.flatMap((series) => linesOf(name, series.labels, read(series)))
-    registry.registerMetric(new SeriesHistogram(name, lines))
+  /** Of peers between which gRPC messages went. */
+  *#messages(name: HttpMetricName, read: (peers: HttpPeers) => number): Generator<string, void, void> {
+    yield `\n${headOf(name, 'counter')}`
+    for (const peers of this.#peers.values()) if (peers.hasMessages) yield `${name}{${peers.labelText}} ${read(peers)}\n`
+    const rest = this.#overflow?.peers
+    if (rest?.hasMessages === true) yield `${name}{${rest.labelText}} ${read(rest)}\n`
   }
 }
 
@@ -131,6 +110,7 @@ export class HttpPeers {
   /** A gRPC call was made: its counters are published, also when they are 0. */
   hasMessages = false
   readonly #store: SeriesStore
+  #labelText: string | undefined
   readonly #series = new Map<number | string, Series>()
   /** What the last request used: mostly the next one uses it too. */
   #lastKey: number | string = -1
@@ -139,6 +119,12 @@ export class HttpPeers {
   constructor(labels: Readonly<Record<string, string>>, store: SeriesStore) {
     this.labels = labels
     this.#store = store
+  }
+
+  /** The labels as Prometheus reads them, without braces. */
+  get labelText(): string {
+    this.#labelText ??= labelText(this.labels)
+    return this.#labelText
   }
 
   /** Counts messages of a gRPC call, which may go on. */
@@ -184,9 +170,16 @@ class Series {
   readonly duration = new Distribution()
   readonly requestBytes = new Distribution()
   readonly responseBytes = new Distribution()
+  #labelText: string | undefined
 
   constructor(labels: Readonly<Record<string, string>>) {
     this.labels = labels
+  }
+
+  /** As of HttpPeers; kept, because each scrape needs it 67 times. */
+  get labelText(): string {
+    this.#labelText ??= labelText(this.labels)
+    return this.#labelText
   }
 }
 
@@ -205,43 +198,25 @@ class Distribution {
   }
 }
 
-/** One line of a histogram in the form that prom-client's registry takes: `sharedLabels` are written out once per series. */
-interface Line {
-  readonly labels: Record<string, string | number>
-  readonly sharedLabels: Readonly<Record<string, string>>
-  readonly value: number
-  readonly metricName: string
+function headOf(name: HttpMetricName, type: 'counter' | 'histogram'): string {
+  return `# HELP ${name} ${HTTP_METRICS[name]}\n# TYPE ${name} ${type}\n`
 }
 
-/** A histogram whose values are counted elsewhere. */
-class SeriesHistogram extends Histogram<string> {
-  readonly #name: HttpMetricName
-  readonly #lines: () => Line[]
-
-  constructor(name: HttpMetricName, lines: () => Line[]) {
-    super({ name, help: HTTP_METRICS[name], labelNames: [...HTTP_LABELS], buckets: [...HTTP_BUCKETS], registers: [] })
-    this.#name = name
-    this.#lines = lines
-  }
-
-  /** What the registry calls for the text format, and `get` for JSON. */
-  getForPromString(): Promise<object> {
-    const name = this.#name
-    return Promise.resolve({ name, help: HTTP_METRICS[name], type: 'histogram', aggregator: 'sum', values: this.#lines() })
-  }
+function labelText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${value.replaceAll(/[\\\n"]/g, (found) => ESCAPED[found] ?? '')}"`)
+    .join(',')
 }
 
 /** Buckets, each with all below it, then sum and count. */
-function linesOf(name: HttpMetricName, sharedLabels: Line['sharedLabels'], { buckets, sum, count }: Distribution): Line[] {
+function histogramText(name: HttpMetricName, labels: string, { buckets, sum, count }: Distribution): string {
   let below = 0
-  const lines: Line[] = HTTP_BUCKETS.map((le, at) => {
+  let text = ''
+  for (const [at, le] of HTTP_BUCKETS.entries()) {
     below += buckets[at] ?? 0
-    return { labels: { le }, sharedLabels, value: below, metricName: `${name}_bucket` }
-  })
-  lines.push({ labels: { le: '+Inf' }, sharedLabels, value: count, metricName: `${name}_bucket` })
-  lines.push({ labels: {}, sharedLabels, value: sum, metricName: `${name}_sum` })
-  lines.push({ labels: {}, sharedLabels, value: count, metricName: `${name}_count` })
-  return lines
+    text += `${name}_bucket{le="${le}",${labels}} ${below}\n`
+  }
+  return `${text}${name}_bucket{le="+Inf",${labels}} ${count}\n${name}_sum{${labels}} ${sum}\n${name}_count{${labels}} ${count}\n`
 }
 
 /** Equal for outcomes with equal labels; a number for requests without flags, which are nearly all. */
@@ -282,3 +257,6 @@ const UNKNOWN = 1000
 
 /** Labels whose absent value is not `unknown`. */
 const EMPTY: { readonly [L in HttpPeerLabel]?: string } = { source_canonical_revision: 'latest' }
+
+/** What must be written in another way between quotes. */
+const ESCAPED: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '"': '\\"' }

@@ -17,6 +17,8 @@ import { Readiness } from '../kit/ready.ts'
 import type { IpAddress } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
 import type { Identity } from '../model/identity.ts'
+import { nameLookUp } from '../state/name-lookup.ts'
+import { Names } from '../state/names.ts'
 import { TokenBuckets } from '../policy/http/rate-limit.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { AdminServers } from '../telemetry/admin-server.ts'
@@ -57,6 +59,7 @@ export class Waypoint {
   readonly #readiness = new Readiness()
   /** What is in force, and what it works with. */
   readonly context: WaypointContext
+  readonly #requests = new HttpMetrics()
   readonly #tunnels: TunnelServer
   readonly #certificates: CertificateManager
   readonly #credentials: CredentialStore
@@ -77,11 +80,12 @@ export class Waypoint {
     }
     this.#certificates = makeCertificates(settings, log, this.#clock)
     this.#credentials = this.#makeCredentials(identity)
-    this.context = { ...makeContext(settings, log, this.#clock, identity, this.#credentials, metrics), tracing }
+    this.context = { ...makeContext(settings, log, this.#clock, identity, this.#credentials, metrics, this.#requests), tracing }
     this.#tunnels = new TunnelServer(this.context)
     const synced = this.#readiness.await('configuration from the control plane')
     const { config, live } = this.context
     config.mesh.onPolicyChange(() => live.recheck())
+    config.onPolicyChange(() => live.recheck())
     this.#source = waypointSource({
       settings,
       config,
@@ -151,7 +155,7 @@ export class Waypoint {
       log: this.#log.scope('admin'),
       actions: {
         configDump: () => Promise.resolve(this.#dump()),
-        metrics: () => this.#metrics.metrics(),
+        metrics: () => this.#metricsText(),
         waitingFor: () => this.#readiness.waitingFor(),
         logLevels: () => this.#log.levels(),
         setLogLevels: (text) => this.#log.setLevels(text ?? this.#settings.log),
@@ -190,6 +194,11 @@ export class Waypoint {
     return credentials
   }
 
+  async #metricsText(): Promise<Iterable<string>> {
+    const few = await this.#metrics.metrics()
+    return textOf(few, this.#requests)
+  }
+
   #dump(): unknown {
     return configDump({
       context: this.context,
@@ -198,6 +207,11 @@ export class Waypoint {
       connections: this.#door?.connections ?? 0,
     })
   }
+}
+
+function* textOf(few: string, requests: HttpMetrics): Generator<string, void, void> {
+  yield `${few}\n`
+  yield* requests.text()
 }
 
 function makeCertificates(settings: WaypointSettings, log: RootLog, clock: Clock): CertificateManager {
@@ -220,6 +234,7 @@ function makeContext(
   identity: Identity,
   credentials: CredentialStore,
   metrics: Registry,
+  requests: HttpMetrics,
 ): Omit<WaypointContext, 'tracing'> {
   const ip = settings.instanceIp as IpAddress // readSettings has checked it
   const [namespace = '', name = ''] = settings.gateway.split('/')
@@ -249,7 +264,7 @@ function makeContext(
     dialer,
     buckets: new TokenBuckets(MOST_BUCKETS),
     globalLimits: new GlobalLimits({ clusters, clock, metrics }),
-    recorder: allRecorders([new RequestLog(log), new RequestCounter(new HttpMetrics(metrics))]),
+    recorder: allRecorders([new RequestLog(log), new RequestCounter(requests)]),
     access,
     tcp: { records: new RecordBook({ metrics: tcpMetrics, access, clock }), metrics: tcpMetrics },
     live: new LiveConnections(),
@@ -260,7 +275,8 @@ function makeClusters(settings: WaypointSettings, config: Configuration, dialer:
   const connect = (key: UpstreamKey, events: ConnectionEvents, signal: AbortSignal): Promise<HttpConnection> =>
     connectUpstream(dialer, clock, key, events, signal)
   const pool = { connect, idleTimeoutMs: settings.upstreamIdleMs }
-  return new Clusters({ config, network: settings.network, ip: settings.instanceIp as IpAddress, clock, random, pool })
+  const names = new Names({ lookUp: nameLookUp([]), clock })
+  return new Clusters({ config, network: settings.network, ip: settings.instanceIp as IpAddress, clock, random, pool, names })
 }
 
 async function connectUpstream(

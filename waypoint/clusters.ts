@@ -9,10 +9,12 @@ import type { BackendRef } from '../model/route.ts'
 import { serviceKeyOf } from '../model/service.ts'
 import type { AppProtocol, Service } from '../model/service.ts'
 import type { Locality, ServiceKey, Workload } from '../model/workload.ts'
-import { listEndpoints } from '../state/balance.ts'
+import { isNamed, listEndpoints, namesBehind } from '../state/balance.ts'
+import type { Names } from '../state/names.ts'
 import { Cluster } from './balance/cluster.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
 import type { Configuration } from './config.ts'
+import type { Target } from './decide.ts'
 import { UpstreamPool } from './upstream.ts'
 import type { UpstreamPoolOptions } from './upstream.ts'
 
@@ -41,16 +43,28 @@ export interface ClustersOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly pool: Pick<UpstreamPoolOptions, 'connect' | 'idleTimeoutMs'>
+  /** Undefined = endpoints that have a name only are never found. */
+  readonly names?: Names
 }
 
 interface Entry {
   cluster: BackendCluster
   /** The configuration has changed since. */
   isStale: boolean
+  /** Of endpoints that have a name only; undefined = none has. */
+  readonly hostnames: readonly string[] | undefined
+  /** Of each of them, as it was when the endpoints were listed. */
+  readonly addresses: readonly (readonly IpAddress[] | undefined)[]
+}
+
+interface Direct {
+  readonly cluster: BackendCluster
+  readonly workload: Workload
 }
 
 /** Pods that are reached by their own address; beyond, the one used first makes room. */
 const MOST_DIRECT = 1000
+const NOTHING: readonly never[] = []
 const NOWHERE: Locality = { region: '', zone: '', subzone: '' }
 
 /** All backends of a waypoint. */
@@ -58,7 +72,7 @@ export class Clusters {
   readonly #options: ClustersOptions
   readonly #entries = new Map<ServiceKey, Map<string, Entry>>()
   /** By `ip:port`; an entry holds for the description of the workload that it was made for. */
-  readonly #direct = new Map<string, { readonly cluster: BackendCluster; readonly workload: Workload }>()
+  readonly #direct = new Map<string, Direct>()
   readonly #retired = new Set<UpstreamPool>()
 
   constructor(options: ClustersOptions) {
@@ -70,8 +84,37 @@ export class Clusters {
   get(ref: BackendRef): BackendCluster | undefined {
     const key = `${ref.port}|${ref.subset ?? ''}`
     const entry = this.#entries.get(ref.service)?.get(key)
+    if (entry?.hostnames !== undefined) this.#keepFresh(entry, entry.hostnames)
     if (entry !== undefined && !entry.isStale) return entry.cluster
     return this.#refresh(ref, key, entry)
+  }
+
+  /**
+   * The backend that is the address that was dialled, when the client asked for a service whose endpoints are just that (PASSTHROUGH)
+   * and is to be led to it. @returns undefined for every other backend
+   */
+  dialled(target: Target, ref: BackendRef): BackendCluster | undefined {
+    if (target.kind !== 'service' || target.to === undefined || target.service.loadBalancing?.mode !== 'PASSTHROUGH') return undefined
+    if (ref.service !== serviceKeyOf(target.service) || ref.port !== target.port || ref.subset !== undefined) return undefined
+    const policy = this.#options.config.treatmentOf(ref)?.policy ?? DEFAULT_TRAFFIC_POLICY
+    const key = formatEndpoint(target.to)
+    const known = this.#direct.get(key)
+    if (known !== undefined && known.cluster.service === target.service && known.cluster.policy === policy) return known.cluster
+    const workload = outsider(target.service, target.to.ip, this.#options.network)
+    const cluster = this.#make(nameOf(ref, target.service), ref, target.service, policy, undefined)
+    cluster.balancer.update([balanced(workload, target.to, true)])
+    this.#putDirect(key, { cluster, workload })
+    return cluster
+  }
+
+  /** Resolves when the names of a port's endpoints have been looked up, if they have to be. @returns undefined when there is nothing to wait for */
+  resolving({ service: key, port }: BackendRef): Promise<void> | undefined {
+    const { config, names } = this.#options
+    const slash = key.indexOf('/')
+    const service = names === undefined ? undefined : config.mesh.serviceByHost(key.slice(0, slash), key.slice(slash + 1))
+    if (service === undefined || names === undefined) return undefined
+    const unknown = namesBehind(service, config.mesh.endpointsOf(key), port).filter((hostname) => names.isUnknown(hostname))
+    return unknown.length === 0 ? undefined : names.resolve(unknown)
   }
 
   /** The backend that is one pod, for traffic by its address; `service` only tells what the port speaks. */
@@ -84,6 +127,12 @@ export class Clusters {
     const ref = { service: service === undefined ? name : serviceKeyOf(service), port: port?.servicePort ?? to.port, subset: undefined }
     const cluster = { ...this.#make(name, ref, service, DEFAULT_TRAFFIC_POLICY, workload), host: undefined }
     cluster.balancer.update([balanced(workload, to, true)])
+    this.#putDirect(key, { cluster, workload })
+    return cluster
+  }
+
+  #putDirect(key: string, entry: Direct): void {
+    const known = this.#direct.get(key)
     this.#direct.delete(key)
     if (known !== undefined) this.#retire(known.cluster)
     const [oldest] = this.#direct
@@ -91,8 +140,7 @@ export class Clusters {
       this.#direct.delete(oldest[0])
       this.#retire(oldest[1].cluster)
     }
-    this.#direct.set(key, { cluster, workload })
-    return cluster
+    this.#direct.set(key, entry)
   }
 
   /** Every cluster that is in use, for dumps. */
@@ -105,6 +153,19 @@ export class Clusters {
   close(): void {
     for (const { pool } of this.list()) pool.close()
     for (const pool of this.#retired) pool.close()
+  }
+
+  readonly #addressesOf = (workload: Workload): readonly IpAddress[] =>
+    isNamed(workload) ? (this.#options.names?.addresses(workload.hostname) ?? []) : workload.addresses
+
+  /** What is used is looked up again when it has expired; others now, the endpoints are listed anew. */
+  #keepFresh(entry: Entry, hostnames: readonly string[]): void {
+    for (let i = 0; i < hostnames.length; i++)
+      if (this.#options.names?.addresses(hostnames[i] ?? '') !== entry.addresses[i]) entry.isStale = true
+  }
+
+  #known(hostnames: readonly string[] | undefined): readonly (readonly IpAddress[] | undefined)[] {
+    return hostnames?.map((hostname) => this.#options.names?.addresses(hostname)) ?? NOTHING
   }
 
   #changed(services: ReadonlySet<ServiceKey>): void {
@@ -123,12 +184,14 @@ export class Clusters {
     const own = config.mesh.workloadByAddress(network, ip)
     const isSame = entry !== undefined && entry.cluster.policy === treatment.policy && entry.cluster.service === service
     const cluster = isSame ? entry.cluster : this.#make(nameOf(ref, service), ref, service, treatment.policy, own)
-    const found = listEndpoints(service, config.mesh.endpointsOf(ref.service), ref.port, own)
+    const endpoints = config.mesh.endpointsOf(ref.service)
+    const found = listEndpoints(service, endpoints, ref.port, own, this.#addressesOf)
     const wanted = found.filter(({ workload }) => workload.network === network && treatment.workloads?.has(workload.uid) !== false)
     const takesUnhealthy = service.loadBalancing?.allowsUnhealthy === true
     cluster.balancer.update(wanted.map(({ workload, endpoint }) => balanced(workload, endpoint, takesUnhealthy)))
     if (!isSame && entry !== undefined) this.#retire(entry.cluster)
-    this.#put(ref.service, key, cluster)
+    const hostnames = endpoints.filter(isNamed).map(({ hostname }) => hostname)
+    this.#put(ref.service, key, cluster, hostnames.length === 0 ? undefined : hostnames)
     return cluster
   }
 
@@ -148,13 +211,13 @@ export class Clusters {
     }
   }
 
-  #put(service: ServiceKey, key: string, cluster: BackendCluster): void {
+  #put(service: ServiceKey, key: string, cluster: BackendCluster, hostnames: readonly string[] | undefined): void {
     let entries = this.#entries.get(service)
     if (entries === undefined) {
       entries = new Map()
       this.#entries.set(service, entries)
     }
-    entries.set(key, { cluster, isStale: false })
+    entries.set(key, { cluster, isStale: false, hostnames, addresses: this.#known(hostnames) })
   }
 
   #drop(service: ServiceKey, key: string, entry: Entry | undefined): void {
@@ -180,11 +243,44 @@ function nameOf({ port, subset }: BackendRef, { hostname }: Service): string {
 
 function balanced(workload: Workload, to: BalancedEndpoint['to'], takesUnhealthy: boolean): BalancedEndpoint {
   return {
-    uid: workload.uid,
+    // Each address of a name is an endpoint of its own.
+    uid: isNamed(workload) ? `${workload.uid}#${to.ip}` : workload.uid,
     to,
     workload,
     weight: workload.capacity,
     isReady: !workload.isPending && (takesUnhealthy || workload.health === 'HEALTHY'),
     isTerminating: false,
+  }
+}
+
+/** A host that nothing describes but the service that has its address. */
+function outsider({ namespace, name }: Service, ip: IpAddress, network: string): Workload {
+  return {
+    uid: `passthrough/${namespace}/${name}/${ip}`,
+    name,
+    namespace,
+    addresses: [ip],
+    hostname: '',
+    network,
+    protocol: 'NONE',
+    trustDomain: '',
+    serviceAccount: '',
+    node: '',
+    canonicalName: name,
+    canonicalRevision: 'latest',
+    workloadType: 'POD',
+    workloadName: name,
+    health: 'HEALTHY',
+    clusterId: '',
+    locality: NOWHERE,
+    isHostNetwork: true,
+    capacity: 1,
+    services: new Map(),
+    authorizationPolicies: [],
+    waypoint: undefined,
+    networkGateway: undefined,
+    hasNativeTunnel: false,
+    applicationTunnel: undefined,
+    isPending: false,
   }
 }

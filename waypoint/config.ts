@@ -4,6 +4,7 @@ import { pause } from '../kit/clock.ts'
 import type { Clock, Timer } from '../kit/clock.ts'
 import type { Backend, TrafficPolicy } from '../model/backend.ts'
 import { DEFAULT_TRAFFIC_POLICY } from '../model/backend.ts'
+import type { HttpPolicy } from '../model/http-policy.ts'
 import type { BackendRef, Listener, Route } from '../model/route.ts'
 import type { ServiceKey } from '../model/workload.ts'
 import { RouteTable } from '../policy/http/table.ts'
@@ -62,6 +63,8 @@ export class Configuration {
   /** `service|port` -> listener */
   readonly #byPort = new Map<string, ListenerEntry>()
   readonly #backends = new Map<ServiceKey, Backend>()
+  readonly #policyListeners = new Set<() => void>()
+  #gatewayPolicies: readonly HttpPolicy[] = []
   /** Names that were taken back and still serve. */
   readonly #leaving = new Map<string, Timer>()
   readonly #tell = new Set<ChangeListener>()
@@ -84,6 +87,16 @@ export class Configuration {
     this.#tell.add(tell)
   }
 
+  /** Policies of the waypoint as a whole, for what has no listener. */
+  get gatewayPolicies(): readonly HttpPolicy[] {
+    return this.#gatewayPolicies
+  }
+
+  /** Tells after each change of policies that listeners hold. */
+  onPolicyChange(tell: () => void): void {
+    this.#policyListeners.add(tell)
+  }
+
   /** Takes a change of the mesh. */
   apply(change: StateChange): void {
     const touched = this.#touchedBy(change)
@@ -96,7 +109,9 @@ export class Configuration {
   /** Takes new listeners; those that are named as removed are gone after LEAVING_MS. */
   applyListeners({ upserts, removes }: ResourceChange<Listener>): void {
     for (const name of removes) this.#leave(name)
+    let isJudged = false
     for (const listener of upserts) {
+      isJudged ||= listener.authorization.length > 0 || (this.#byName.get(listener.name)?.listener.authorization.length ?? 0) > 0
       this.#drop(listener.name)
       const { service, port } = listener
       const fallback = plainRoute('default', { service, port, subset: undefined })
@@ -104,7 +119,9 @@ export class Configuration {
       this.#byName.set(listener.name, entry)
       this.#byPort.set(keyOf(service, port), entry)
     }
+    this.#gatherPolicies()
     this.#wake()
+    if (isJudged) for (const tell of this.#policyListeners) tell()
   }
 
   /** Takes new treatments of backends. */
@@ -136,6 +153,13 @@ export class Configuration {
     const due = this.#next
     this.#next = new AbortController()
     due.abort()
+  }
+
+  #gatherPolicies(): void {
+    const found = new Map<string, HttpPolicy>()
+    for (const { listener } of this.#byName.values())
+      for (const policy of listener.authorization) if (policy.isGatewayWide) found.set(policy.name, policy)
+    this.#gatewayPolicies = [...found.values()]
   }
 
   #leave(name: string): void {

@@ -3,8 +3,11 @@ import type { Clock } from '../kit/clock.ts'
 import type { Log } from '../kit/log.ts'
 import type { IpAddress } from '../model/address.ts'
 import type { Identity, SpiffeId } from '../model/identity.ts'
+import type { RequestHead } from '../model/http.ts'
+import type { HttpPolicy } from '../model/http-policy.ts'
 import type { Workload } from '../model/workload.ts'
 import { authorize } from '../policy/http/authorize.ts'
+import { judgeHttp } from '../policy/http/judge.ts'
 import { explain } from '../policy/l4.ts'
 import type { TokenBuckets } from '../policy/http/rate-limit.ts'
 import type { RouteSource } from '../policy/http/table.ts'
@@ -83,4 +86,29 @@ export function refusalFor(
     waypoint.identity,
   )
   return verdict.isAllowed ? undefined : waypointFailure('POLICY_DENIED', { reason: explain(verdict) })
+}
+
+/**
+ * The policies of the service or of this waypoint, for the original client.
+ * @param head undefined = it is no HTTP
+ * @returns undefined = allowed; else POLICY_DENIED
+ */
+export function serviceRefusalFor(
+  { client, target }: Downstream,
+  head: RequestHead | undefined,
+  config: Configuration,
+): ReturnType<typeof waypointFailure> | undefined {
+  const policies = policiesOf(target, config)
+  if (policies.length === 0) return undefined
+  const { ip } = client
+  // The port is the one that was asked for; the endpoint is not chosen yet, and no policy that is let through asks for its address.
+  const to = target.to ?? { ip, port: target.kind === 'service' ? target.port : 0 }
+  const connection = { source: client.identity, sourceIp: ip, destinationIp: to.ip, destinationPort: to.port }
+  const verdict = judgeHttp(policies, connection, head)
+  return verdict.isAllowed ? undefined : waypointFailure('POLICY_DENIED', { reason: explain(verdict) })
+}
+
+function policiesOf(target: Target, config: Configuration): readonly HttpPolicy[] {
+  if (target.kind === 'workload') return config.gatewayPolicies
+  return (config.listenerFor(target.entry.listener.service, target.port) ?? target.entry).listener.authorization
 }

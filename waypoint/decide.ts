@@ -9,7 +9,14 @@ import type { WaypointCode } from './errors.ts'
 
 /** A port of a service, or one pod by its address. */
 export type Target =
-  | { readonly kind: 'service'; readonly service: Service; readonly port: number; readonly entry: ListenerEntry }
+  | {
+      readonly kind: 'service'
+      readonly service: Service
+      readonly port: number
+      readonly entry: ListenerEntry
+      /** What the client dialled; undefined = the service by its name. */
+      readonly to: Endpoint | undefined
+    }
   | { readonly kind: 'workload'; readonly workload: Workload; readonly to: Endpoint; readonly service: Service | undefined }
 
 /** The CONNECT is answered with a status. */
@@ -58,7 +65,7 @@ export function decideTarget(
   if (parsed.kind === 'host') {
     for (const service of mesh.servicesWithHost(parsed.host)) {
       const entry = listenerFor(serviceKeyOf(service), parsed.port)
-      if (entry !== undefined) return { kind: 'service', service, port: parsed.port, entry }
+      if (entry !== undefined) return { kind: 'service', service, port: parsed.port, entry, to: undefined }
     }
     return NOT_SERVED
   }
@@ -66,7 +73,7 @@ export function decideTarget(
   const service = mesh.serviceByVip(self.network, ip, fromNamespace)
   if (service !== undefined) {
     const entry = listenerFor(serviceKeyOf(service), port)
-    return entry === undefined ? NOT_SERVED : { kind: 'service', service, port, entry }
+    return entry === undefined ? NOT_SERVED : { kind: 'service', service, port, entry, to: parsed.endpoint }
   }
   const workload = mesh.workloadByAddress(self.network, ip)
   if (workload === undefined || MESH_PORTS.has(port) || !isOwn(workload.waypoint, self, mesh)) return NOT_SERVED

@@ -1,12 +1,13 @@
 // Port 15008 up to the point where a peer is admitted: bounded handshakes under a deadline, the check of the peer's certificate
 // before any reader is attached, then HTTP/2. Called by app.ts.
-import net from 'node:net'
+import type net from 'node:net'
 import tls from 'node:tls'
 import { serveHbone } from '../hbone/server.ts'
 import type { HboneServerConnection } from '../hbone/server.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import type { MeshError } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
+import { WideListener } from '../kit/wide-listener.ts'
 import { formatEndpoint, parseIp } from '../model/address.ts'
 import type { Endpoint } from '../model/address.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
@@ -31,7 +32,7 @@ const NO_ERROR = 0 // RFC 9113 §7
 export class Door {
   readonly #options: DoorOptions
   readonly #tls: tls.Server
-  readonly #listener: net.Server
+  #listener: WideListener | undefined
   /** Taken at accept, given back once by whichever of the two events of tls.Server comes. */
   #handshakes = 0
   readonly #live = new Set<HboneServerConnection>()
@@ -53,30 +54,23 @@ export class Door {
       socket.destroy()
       this.#log(from, waypointFailure('HANDSHAKE_FAILED', {}, error))
     })
-    this.#listener = net.createServer(
-      { pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_DELAY_MS },
-      (raw) => this.#enter(raw),
-    )
-    this.#listener.on('error', (error) => options.log.warn('accept failed', { error: error.message }))
   }
 
   /** Listens on every address of the pod. @throws Error of net.Server (EADDRINUSE) */
   static async open(options: DoorOptions): Promise<Door> {
     const door = new Door(options)
     const { hbonePort, isIpv6Enabled } = options.settings
-    await new Promise<void>((resolve, reject) => {
-      door.#listener.once('error', reject)
-      door.#listener.listen({ host: isIpv6Enabled ? '::' : '0.0.0.0', port: hbonePort, backlog: BACKLOG }, () => {
-        door.#listener.off('error', reject)
-        resolve()
-      })
-    })
+    door.#listener = await WideListener.open(
+      { pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_DELAY_MS },
+      { host: isIpv6Enabled ? '::' : '0.0.0.0', port: hbonePort, backlog: BACKLOG },
+      (raw) => door.#enter(raw),
+      (error) => options.log.warn('accept failed', { error: error.message }),
+    )
     return door
   }
 
   get port(): number {
-    const address = this.#listener.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
+    return this.#listener?.port ?? 0
   }
 
   get connections(): number {
@@ -91,7 +85,7 @@ export class Door {
   /** Accepts no more; tells peers to open no more tunnels. */
   drain(): void {
     this.#isDraining = true
-    this.#listener.close()
+    this.#listener?.close()
     for (const connection of this.#live) connection.goAway()
   }
 

@@ -2,7 +2,7 @@
 import { parseSettings } from '../kit/settings.ts'
 import { parseIp } from '../model/address.ts'
 import type { ParsedSettings, SettingRow, Settings } from '../kit/settings.ts'
-import { isCollectorUrl, isOtlpProtocol, isPercent } from '../telemetry/trace-settings.ts'
+import { isCaBundle, isCollectorUrl, isOtlpProtocol, isPercent } from '../telemetry/trace-settings.ts'
 
 /** The table; parser, help, docs and dump come from it. */
 export const SETTINGS = {
@@ -163,6 +163,13 @@ export const SETTINGS = {
     default: 'grpc',
     help: 'what the collector speaks: grpc (often port 4317) or http (JSON, often port 4318)',
   },
+  otlpCa: {
+    env: 'WEFT_OTLP_CA',
+    flag: '--otlp-ca',
+    type: 'text',
+    default: '',
+    help: 'certificates in PEM, the only ones that vouch for an https collector; unset = those that Node trusts',
+  },
   traceSampling: {
     env: 'WEFT_TRACE_SAMPLING',
     flag: '--trace-sampling',
@@ -187,9 +194,10 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   const errors: string[] = []
   if (!/^[a-z0-9.-]+\/[a-z0-9.-]+$/.test(parsed.value.gateway)) errors.push('--gateway is not NAMESPACE/NAME')
   if (parseIp(parsed.value.instanceIp) === undefined) errors.push('--instance-ip is not an IP address')
-  const { otlpEndpoint, otlpProtocol, traceSampling } = parsed.value
+  const { otlpEndpoint, otlpProtocol, otlpCa, traceSampling } = parsed.value
   if (otlpEndpoint !== '' && !isCollectorUrl(otlpEndpoint)) errors.push('--otlp-endpoint is not http://host:port')
   if (!isOtlpProtocol(otlpProtocol)) errors.push('--otlp-protocol is neither grpc nor http')
+  if (otlpCa !== '' && !isCaBundle(otlpCa)) errors.push('--otlp-ca is not certificates in PEM')
   if (!isPercent(traceSampling)) errors.push('--trace-sampling is not a number from 0 to 100')
   return errors.length === 0 ? parsed : { ok: false, errors }
 }

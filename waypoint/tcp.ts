@@ -7,7 +7,7 @@ import { spiffeIdOf } from '../model/identity.ts'
 import type { ConnectionFacts } from '../telemetry/connection-record.ts'
 import type { BalancedEndpoint, Lease } from './balance/endpoint.ts'
 import type { BackendCluster } from './clusters.ts'
-import { refusalFor } from './context.ts'
+import { refusalFor, serviceRefusalFor } from './context.ts'
 import type { Client, Downstream, WaypointContext } from './context.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 import { spliceChannels } from './splice.ts'
@@ -38,6 +38,9 @@ export async function serveTcp(channel: Channel, downstream: Downstream, waypoin
  * @throws MeshError NO_HEALTHY_UPSTREAM, UPSTREAM_OVERFLOW, POLICY_DENIED, or what the last dial threw
  */
 export async function openTcp(downstream: Downstream, waypoint: WaypointContext): Promise<TcpUpstream> {
+  const refusal = serviceRefusalFor(downstream, undefined, waypoint.config)
+  if (refusal !== undefined) throw refusal
+  await namesOf(downstream, waypoint)
   const cluster = clusterOf(downstream, waypoint)
   if (cluster === undefined) throw waypointFailure('NO_HEALTHY_UPSTREAM')
   const most = cluster.policy.limits.maxConnections
@@ -93,7 +96,8 @@ export async function carryTcp(channel: Channel, upstream: TcpUpstream, downstre
     drain: () => undefined, // nothing in the bytes tells a client to go elsewhere: it has until the deadline
     close: () => end(waypointFailure('DRAINED')),
     recheck: () => {
-      if (refusalFor(client, upstream.endpoint, waypoint) !== undefined) end(waypointFailure('POLICY_CHANGED'))
+      const isRefused = serviceRefusalFor(downstream, undefined, waypoint.config) ?? refusalFor(client, upstream.endpoint, waypoint)
+      if (isRefused !== undefined) end(waypointFailure('POLICY_CHANGED'))
     },
   })
   const { error } = await spliceChannels(channel, upstream.channel, counters)
@@ -111,7 +115,13 @@ export function refuseTcp(downstream: Downstream, error: MeshError, waypoint: Wa
 /** What goes wherever the service's own endpoints are: routes are for HTTP, except that they may say where all of it goes. */
 function clusterOf({ target }: Downstream, { clusters }: WaypointContext): BackendCluster | undefined {
   if (target.kind === 'workload') return clusters.direct(target.workload, target.to, target.service)
-  return clusters.get({ service: target.entry.listener.service, port: target.port, subset: undefined })
+  const ref = { service: target.entry.listener.service, port: target.port, subset: undefined }
+  return clusters.dialled(target, ref) ?? clusters.get(ref)
+}
+
+/** Until the names of the endpoints have been looked up, if they have to be. */
+async function namesOf({ target }: Downstream, { clusters }: WaypointContext): Promise<void> {
+  if (target.kind === 'service') await clusters.resolving({ service: target.entry.listener.service, port: target.port, subset: undefined })
 }
 
 async function dial(cluster: BackendCluster, endpoint: BalancedEndpoint, client: Client, waypoint: WaypointContext): Promise<Channel> {

@@ -16,12 +16,12 @@ export interface TracingParts {
 
 /** @returns undefined when no collector is named; then nothing of OpenTelemetry is loaded */
 export async function openTracing(settings: WaypointSettings, parts: TracingParts): Promise<RequestTracer | undefined> {
-  const { otlpEndpoint, otlpProtocol, traceSampling } = settings
+  const { otlpEndpoint, otlpProtocol, otlpCa, traceSampling } = settings
   if (otlpEndpoint === '') return undefined
   const { otlpExporter } = await import('../telemetry/trace-export.ts')
   const { Tracing } = await import('../telemetry/trace.ts')
   return new Tracing({
-    exporter: await otlpExporter(otlpEndpoint, otlpProtocol === 'http' ? 'http' : 'grpc'),
+    exporter: await otlpExporter(otlpEndpoint, otlpProtocol === 'http' ? 'http' : 'grpc', otlpCa),
     ratio: Number(traceSampling) / 100,
     resource: resourceOf(settings),
     registry: parts.metrics,

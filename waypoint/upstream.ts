@@ -10,6 +10,7 @@ import { formatEndpoint } from '../model/address.ts'
 import { spiffeIdOf } from '../model/identity.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
 import type { CallClient } from './dial.ts'
+import { Distrust } from './distrust.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
 
 /** What makes two connections the same. */
@@ -85,10 +86,12 @@ export class UpstreamPool {
   readonly #dialling = new Set<AbortController>()
   /** Open ones and those being made. */
   #count = 0
+  readonly #distrust: Distrust
   #onEmpty: (() => void) | undefined
 
   constructor(options: UpstreamPoolOptions) {
     this.#options = options
+    this.#distrust = new Distrust(options.clock)
   }
 
   /** Connections, for dumps. */
@@ -152,18 +155,19 @@ export class UpstreamPool {
   /** A connection with room. */
   #free(entry: Entry): Pooled | undefined {
     if (entry.key.version === 'HTTP/2') {
-      for (const pooled of entry.connections) if (this.#isFree(pooled)) return pooled
+      for (const pooled of entry.connections) if (this.#isFree(entry, pooled)) return pooled
       return undefined
     }
     for (let pooled = entry.resting.pop(); pooled !== undefined; pooled = entry.resting.pop()) {
       pooled.isResting = false
-      if (this.#isFree(pooled)) return pooled
+      if (this.#isFree(entry, pooled)) return pooled
     }
     return undefined
   }
 
-  #isFree({ connection }: Pooled): boolean {
-    const most = this.#options.limits.maxRequestsPerConnection
+  #isFree({ key }: Entry, { connection }: Pooled): boolean {
+    const isDistrusted = key.version === 'HTTP/1.1' && this.#distrust.has(key.endpoint)
+    const most = isDistrusted ? 1 : this.#options.limits.maxRequestsPerConnection
     const isUsedUp = most !== undefined && connection.requests >= most
     if (connection.canRequest && !isUsedUp) return true
     // A peer that allows no stream: kept, there would be one more for each request.
@@ -207,9 +211,10 @@ export class UpstreamPool {
     const giveUp = new AbortController()
     this.#dialling.add(giveUp)
     const timer = clock.after(limits.connectTimeoutMs, () => giveUp.abort())
-    const closed = (): void => {
+    const closed = (error?: MeshError): void => {
       if (isOver) return
       isOver = true
+      if (error?.code === 'UPSTREAM_BAD_MESSAGE') this.#distrust.note(entry.key.endpoint)
       this.#gone(entry, pooled)
     }
     try {

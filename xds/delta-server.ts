@@ -1,7 +1,7 @@
 // Delta xDS server: authenticates each stream by its bearer token, then keeps every client at the newest revision of a
 // PushSource. One response per kind is under way per client; kinds are sent in the source's order. Called by controlplane/push.
 import { Metadata, type Server, type ServerDuplexStream, status } from '@grpc/grpc-js'
-import type { Clock } from '../kit/clock.ts'
+import type { Clock, Timer } from '../kit/clock.ts'
 import { messageOf, type Result } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema } from '../proto/discovery_pb.ts'
@@ -55,7 +55,12 @@ export interface XdsCaller {
   readonly gateway: string | undefined
   /** Whether the caller may ask for a name, for `*` (everything), or (undefined) follow the kind without a name yet. */
   mayDemand(typeUrl: string, name: string | undefined): boolean
+  /** Why it may be served no longer, undefined = it may; asked every few seconds. Absent: for ever. */
+  lapse?(): string | undefined
 }
+
+/** A caller that has lapsed is served for so long at most. */
+export const RECHECK_MS = 5000
 
 /** What a server needs. */
 export interface DeltaServerOptions {
@@ -92,6 +97,7 @@ export class DeltaServer {
   #admitting = 0 // callers that are being checked or wait for it
   #isClosed = false
   #nextId = 1
+  #recheck: Timer | undefined // set while there are streams
 
   constructor(options: DeltaServerOptions) {
     this.#options = options
@@ -150,6 +156,7 @@ export class DeltaServer {
   close(): void {
     this.#isClosed = true
     this.#subscription[Symbol.dispose]()
+    this.#recheck?.[Symbol.dispose]()
     for (const stream of this.#streams) stream.end(status.UNAVAILABLE, 'the control plane is going away')
   }
 
@@ -244,7 +251,19 @@ export class DeltaServer {
     this.#streams.add(stream)
     if (caller.gateway !== undefined) this.#gatewayStreams.add(stream)
     onClients?.(this.#streams.size)
+    this.#recheckLater()
     call.on('data', (bytes: Buffer) => stream.receive(this.#decode(bytes)))
+  }
+
+  /** What admitted a caller may be gone long before its stream: its token, its pod, its Gateway. */
+  #recheckLater(): void {
+    if (this.#recheck !== undefined || this.#isClosed || this.#streams.size === 0) return
+    this.#recheck = this.#options.clock.after(RECHECK_MS, () => {
+      this.#recheck = undefined
+      for (const stream of this.#streams) stream.recheck()
+      this.#recheckLater()
+    })
+    this.#recheck.unref()
   }
 
   #decode(bytes: Buffer): Result<DeltaDiscoveryRequest> {

@@ -117,6 +117,15 @@ export class DeltaStream {
     this.#flush()
   }
 
+  /** Ends the stream when its caller may be served no longer; as at the door, the caller learns nothing. */
+  recheck(): void {
+    const { caller, peer, log } = this.#options
+    const reason = caller.lapse?.()
+    if (reason === undefined || this.#isEnded) return
+    log.info('a caller has lapsed', { peer, caller: caller.label, node: this.#node, reason })
+    this.end(status.UNAUTHENTICATED, 'authentication failure')
+  }
+
   /** Ends the stream with a gRPC status. */
   end(code: number, details: string): void {
     if (this.#isEnded) return

@@ -4,7 +4,7 @@ import { DeltaDiscoveryResponseSchema } from '../proto/discovery_pb.ts'
 import { encodeMessage } from '../proto/wire.ts'
 import type { HeldResource } from './held-resource.ts'
 
-/** Size of a piece: with its HTTP/2 frame it is one TLS record. Two at once make each connection keep 32 KiB more for ever. */
+/** Size of a piece: with its HTTP/2 frame it is one TLS record. Node keeps what a connection's largest write took for ever. */
 const PIECE_BYTES = 15 * 1024
 const SPARE_PIECES = 256
 const PREFIX_BYTES = 5 // gRPC: not compressed, length

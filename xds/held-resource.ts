@@ -39,6 +39,11 @@ export class HeldResource implements ServedResource {
   }
 }
 
+/** A resource as it is held; one that is already is the same value. */
+export function heldOf(typeUrl: string, name: string, resource: ServedResource): HeldResource {
+  return resource instanceof HeldResource ? resource : new HeldResource(typeUrl, name, resource)
+}
+
 /** Keys other than its name by which a resource is found. */
 export function keysOf(resource: ServedResource | undefined): readonly string[] {
   if (resource === undefined) return []

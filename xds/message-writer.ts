@@ -2,7 +2,6 @@
 // every client; at 17 MB for 100 clients that is what the process would be made of. So the pieces go to the HTTP/2 stream under the call.
 import type { ServerHttp2Stream } from 'node:http2'
 import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js'
-
 import type { PiecePool } from './encode-push.ts'
 
 type Call = ServerDuplexStream<Buffer, Buffer>
@@ -15,7 +14,11 @@ interface Message {
 
 const PREFIX_BYTES = 5
 
-/** The only writer of a call. What has not been written when the call ends is dropped, and `done` is not called. */
+/**
+ * The only writer of a call: one piece at a time, whatever the stream has room for. Node makes a connection's TLS buffer as large as
+ * what it was given at once (64 KiB of them) and keeps it as long as the connection. What has not been written when the call ends is dropped,
+ * and `done` is not called.
+ */
 export class MessageWriter {
   readonly #call: Call
   readonly #stream: ServerHttp2Stream | undefined
@@ -57,13 +60,11 @@ export class MessageWriter {
     if (stream.destroyed || stream.closed) return false
     if (!this.#hasBegun) this.#call.sendMetadata(new Metadata())
     this.#hasBegun = true
-    // After a failure the session may still hold the piece: then it is left to the garbage collector.
-    const giveBack = (error?: Error | null): void => {
-      if (error === undefined || error === null) this.#pool.give(piece)
-    }
-    if (stream.write(piece, giveBack)) return true
     this.#isWaiting = true
-    stream.once('drain', () => {
+    stream.write(piece, (error) => {
+      // After a failure the session may still hold the piece: then it is left to the garbage collector.
+      if (error !== undefined && error !== null) return
+      this.#pool.give(piece)
       this.#isWaiting = false
       this.#pump()
     })

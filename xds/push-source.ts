@@ -1,6 +1,6 @@
 // What a delta server serves: resources by kind and name, each serialised once, with a revision per change.
 // The control plane fills it; the server reads it. Also finds resources by alias and group, for clients that ask on demand.
-import { HeldResource, keysOf } from './held-resource.ts'
+import { heldOf, type HeldResource, keysOf } from './held-resource.ts'
 
 /** One resource to be served. */
 export interface ServedResource {
@@ -98,7 +98,7 @@ export class PushStore implements PushSource {
     const resources = this.#resources.get(typeUrl)
     const before = resources?.get(name)
     if (resources === undefined || isSame(before, next)) return undefined
-    const after = next && new HeldResource(typeUrl, name, next)
+    const after = next && heldOf(typeUrl, name, next)
     for (const key of keysOf(before)) this.#unindex(typeUrl, key, name)
     for (const key of keysOf(after)) this.#addToIndex(typeUrl, key, name)
     if (after === undefined) resources.delete(name)

@@ -220,9 +220,9 @@ export class Ztunnel {
   }
 
   /** One text for the process: the threads' registries and this thread's added up. */
-  async #collect(): Promise<string> {
+  async #collect(): Promise<Iterable<string>> {
     const answers = (await this.#threads.query('metrics')) as object[]
-    return AggregatorRegistry.aggregate([await this.#metrics.getMetricsAsJSON(), ...answers] as never).metrics()
+    return [await AggregatorRegistry.aggregate([await this.#metrics.getMetricsAsJSON(), ...answers] as never).metrics()]
   }
 
   #makeEnroller(): Enroller {

@@ -13,7 +13,9 @@ import { makeCounter, makeGauge, TcpMetrics } from '../telemetry/metrics.ts'
 import type { DataThreadStart, Query, ToAdmin, ToData } from './channel.ts'
 import { CredentialStore } from '../identity/credentials.ts'
 import { RecordBook } from '../telemetry/connection-record.ts'
-import { PodDns } from './pod-dns.ts'
+import { nameLookUp } from '../state/name-lookup.ts'
+import { Names } from '../state/names.ts'
+import { PodDns, upstreamServers } from './pod-dns.ts'
 import { EnrolledPod } from './pod.ts'
 import { DescriptorBudget } from './proxy/budget.ts'
 import type { ProxyContext } from './proxy/context.ts'
@@ -36,7 +38,8 @@ export class DataThread {
     this.#start = start
     this.#post = post
     this.#log = createLog({ process: 'ztunnel', levels: settings.log })
-    this.#replica = new Replica(systemClock, settings.isOnDemand ? (name) => post({ kind: 'demand', name }) : undefined)
+    const names = new Names({ lookUp: nameLookUp(upstreamServers(settings.dnsUpstreams)), clock: systemClock })
+    this.#replica = new Replica(systemClock, settings.isOnDemand ? (name) => post({ kind: 'demand', name }) : undefined, names)
     const metrics = new TcpMetrics(this.#metrics)
     this.#context = {
       settings,

@@ -44,6 +44,13 @@ export const ERRORS = {
     message: 'no healthy upstream',
     hint: 'no ready endpoint has this port of the service',
   },
+  NAME_NOT_RESOLVED: {
+    source: 'upstream',
+    retry: 'yes',
+    flag: 'CONNECT',
+    message: 'no endpoint of the service is known: they have names, and no name server answered',
+    hint: 'ask for the endpoints of the ServiceEntry from the node: does its name server know them?',
+  },
   UNKNOWN_WAYPOINT: {
     source: 'upstream',
     retry: 'yes',

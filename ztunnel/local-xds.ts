@@ -148,6 +148,7 @@ const service = z
     subjectAltNames: z.array(name).default([]),
     waypoint: gateway.optional(),
     canonical: z.boolean().default(false),
+    visibility: z.enum(['Public', 'Namespace']).default('Public'),
     ipFamilies: z.enum(['IPv4', 'IPv6', 'Dual']).optional(),
     loadBalancer: z
       .strictObject({
@@ -174,6 +175,7 @@ const service = z
       subjectAltNames: from.subjectAltNames,
       waypoint: from.waypoint,
       isCanonical: from.canonical,
+      isPrivate: from.visibility === 'Namespace',
       ipFamilies: from.ipFamilies === undefined ? 'AUTOMATIC' : FAMILIES[from.ipFamilies],
       loadBalancing:
         from.loadBalancer === undefined

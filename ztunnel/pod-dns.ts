@@ -122,7 +122,7 @@ function adoptTcp(fd: number): Promise<net.Server> {
 }
 
 /** The cluster's resolvers: the setting, else those of this process. */
-function upstreamServers(setting: string): Endpoint[] {
+export function upstreamServers(setting: string): Endpoint[] {
   if (setting !== '') return setting.split(',').flatMap((text) => parseEndpoint(text.trim()) ?? [])
   try {
     const lines = readFileSync('/etc/resolv.conf', 'utf8').matchAll(/^nameserver\s+(\S+)/gm)

@@ -11,7 +11,8 @@ import { serviceKeyOf } from '../model/service.ts'
 import type { Service } from '../model/service.ts'
 import type { GatewayAddress, ServiceKey, Workload, WorkloadEndpoint } from '../model/workload.ts'
 import type { MeshReplica } from './proxy/context.ts'
-import { chooseEndpoint } from '../state/balance.ts'
+import { chooseEndpoint, isNamed, namesBehind } from '../state/balance.ts'
+import type { Names } from '../state/names.ts'
 import { MeshState } from '../state/store.ts'
 import type { StateChange } from '../state/store.ts'
 import { WaypointChanges } from './waypoint-changes.ts'
@@ -24,17 +25,20 @@ export class Replica implements MeshReplica {
   readonly #state: MeshState
   readonly #waypointChanges: WaypointChanges
   readonly #demand: ((name: string) => void) | undefined
+  readonly #names: Names | undefined
   readonly #goneListeners: ((addresses: ReadonlySet<IpAddress>) => void)[] = []
 
   /** @param demand asks the control plane for `network/ip`; undefined = it sends everything */
   /** Made when a pod is not found by uid (a local file names as it likes); dropped by every change. */
   #byName: Map<string, Workload> | undefined
 
-  constructor(clock: Clock, demand: ((name: string) => void) | undefined) {
+  /** @param names undefined = endpoints that have a name only are never found */
+  constructor(clock: Clock, demand: ((name: string) => void) | undefined, names?: Names) {
     this.#clock = clock
     this.#state = new MeshState(clock)
     this.#waypointChanges = new WaypointChanges(clock)
     this.#demand = demand
+    this.#names = names
   }
 
   /** Takes a change, remembers what it does to waypoints, and tells whose addresses have another owner, another protocol or none now. */
@@ -82,7 +86,15 @@ export class Replica implements MeshReplica {
   }
 
   chooseEndpoint(service: Service, port: number, source: Workload): WorkloadEndpoint | undefined {
-    return chooseEndpoint(service, this.#state.endpointsOf(serviceKeyOf(service)), port, source, random)
+    return chooseEndpoint(service, this.#state.endpointsOf(serviceKeyOf(service)), port, source, random, this.#addressesOf)
+  }
+
+  unresolvedNames(service: Service, port: number): readonly string[] {
+    return namesBehind(service, this.#state.endpointsOf(serviceKeyOf(service)), port)
+  }
+
+  async resolveNames(hostnames: readonly string[]): Promise<void> {
+    await this.#names?.resolve(hostnames)
   }
 
   identitiesOf(waypoint: GatewayAddress): readonly SpiffeId[] {
@@ -129,6 +141,9 @@ export class Replica implements MeshReplica {
   get state(): MeshState {
     return this.#state
   }
+
+  readonly #addressesOf = (workload: Workload): readonly IpAddress[] =>
+    isNamed(workload) ? (this.#names?.addresses(workload.hostname) ?? []) : workload.addresses
 
   #serviceByKey(key: ServiceKey): Service | undefined {
     const slash = key.indexOf('/')

@@ -26,13 +26,21 @@ export interface PodAddress {
   readonly pod: string
 }
 
+/** Runs work, perhaps more than once. */
+export type Patiently = <T>(work: () => Promise<T>) => Promise<T>
+
 /** The API server of one kubeconfig context. Connects when it is first used. */
 export class ClusterAccess implements Disposable {
   readonly #connection: KubeConnection
   readonly #http: KubeHttp
+  readonly #patiently: Patiently
 
-  /** @throws MeshError KUBECONFIG_INVALID when the file cannot be read */
-  constructor(options: ConnectionOptions) {
+  /**
+   * @param patiently does a request again that failed for a moment: only for callers whose requests may all be done twice
+   * @throws MeshError KUBECONFIG_INVALID when the file cannot be read
+   */
+  constructor(options: ConnectionOptions, patiently: Patiently = (work) => work()) {
+    this.#patiently = patiently
     this.#connection = connectionTo(options)
     this.#http = new KubeHttp(this.#connection)
   }
@@ -42,17 +50,14 @@ export class ClusterAccess implements Disposable {
     return (await this.#connection.credentials(false)).server
   }
 
-  /**
-   * A GET of a path such as `/version`. `about`: what the refusal of a missing right names.
-   * @throws MeshError NOT_FOUND | FORBIDDEN | API_FAILED | API_UNREACHABLE
-   */
-  get(path: string, about: { readonly resource: string; readonly namespace?: string }): Promise<unknown> {
-    return this.#http.call({ verb: 'get', method: 'GET', path, ...about })
+  /** One request; again, where the caller is patient. @throws MeshError NOT_FOUND | FORBIDDEN | API_FAILED | API_UNREACHABLE … */
+  call(request: KubeRequest): Promise<unknown> {
+    return this.#patiently(() => this.#http.call(request))
   }
 
-  /** A POST, e.g. of an access review. @throws as `get` */
-  post(path: string, about: Pick<KubeRequest, 'resource' | 'namespace'>, body: object): Promise<unknown> {
-    return this.#http.call({ verb: 'create', method: 'POST', path, body, ...about })
+  /** A GET of a path such as `/version`. `about`: what the refusal of a missing right names. @throws as `call` */
+  get(path: string, about: Pick<KubeRequest, 'resource' | 'namespace'>): Promise<unknown> {
+    return this.call({ verb: 'get', method: 'GET', path, ...about })
   }
 
   [Symbol.dispose](): void {

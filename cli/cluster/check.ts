@@ -2,9 +2,10 @@
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Pod } from '../../model/object.ts'
 import type { Finding } from '../check.ts'
-import { type AnyObject, type InstallCluster, KIND, type KindPath } from '../install/cluster.ts'
 import { foreignParts, type SurveyedNode, surveyNodes, type Workload } from '../install/survey.ts'
+import { redirectionFindings, type Redirections } from '../redirects.ts'
 import type { ClusterAccess } from './access.ts'
+import { type AnyObject, type AnyObjects, KIND, type KindPath } from './any-objects.ts'
 import { componentOf } from './components.ts'
 
 const OLDEST_MINOR = 30
@@ -19,6 +20,7 @@ const MORE_KINDS: readonly string[] = [
   'grpcroutes.gateway.networking.k8s.io',
   'referencegrants.gateway.networking.k8s.io',
   'destinationrules.networking.istio.io',
+  'serviceentries.networking.istio.io',
   'virtualservices.networking.istio.io',
   'ratelimitpolicies.weft.dev',
 ]
@@ -42,8 +44,10 @@ const CILIUM = ['kube-system', 'cilium-config'] as const
 /** What the findings are made from. */
 export interface CheckedCluster {
   readonly access: Pick<ClusterAccess, 'get'>
-  readonly cluster: Pick<InstallCluster, 'list' | 'get' | 'may'>
+  readonly cluster: Pick<AnyObjects, 'list' | 'get' | 'may'>
   readonly systemNamespace: string
+  /** What the node agents say of themselves. */
+  redirections(): Promise<Redirections>
   /** The last lines that a pod of the mesh wrote. */
   lastLines(namespace: string, pod: string): Promise<string>
 }
@@ -59,6 +63,7 @@ export async function checkCluster(given: CheckedCluster): Promise<Finding[]> {
     ...(await attempt('other meshes', () => foreign(given))),
     ...(await attempt('socket load balancer', () => socketLoadBalancer(cluster))),
     ...(await attempt('cgroups of kubelets', () => kubelets(given))),
+    ...(await attempt('redirection', () => redirection(given))),
   ]
 }
 
@@ -121,10 +126,19 @@ async function socketLoadBalancer(cluster: CheckedCluster['cluster']): Promise<F
   return [finding('socket load balancer', isGood, seen, wayOut)]
 }
 
-/** The agents say it; without agents there is nothing to ask. */
-async function kubelets({ cluster, systemNamespace, lastLines }: CheckedCluster): Promise<Finding[]> {
+/** Without agents there is nothing to ask. */
+async function runningAgents({ cluster, systemNamespace }: CheckedCluster): Promise<readonly Pod[]> {
   const pods = (await cluster.list(KIND.pods, systemNamespace)) as readonly (AnyObject & Pod)[]
-  const agents = pods.filter((pod) => componentOf(pod) === 'cni' && pod.status?.phase === 'Running')
+  return pods.filter((pod) => componentOf(pod) === 'cni' && pod.status?.phase === 'Running')
+}
+
+async function redirection(given: CheckedCluster): Promise<Finding[]> {
+  return (await runningAgents(given)).length === 0 ? [] : redirectionFindings(await given.redirections())
+}
+
+async function kubelets(given: CheckedCluster): Promise<Finding[]> {
+  const { systemNamespace, lastLines } = given
+  const agents = await runningAgents(given)
   if (agents.length === 0) return []
   const shared: string[] = []
   for (const agent of agents) {

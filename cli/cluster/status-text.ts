@@ -1,5 +1,6 @@
 // The status of a cluster as text.
 import { formatBytes, formatTable } from '../output.ts'
+import { describeRedirection } from '../redirects.ts'
 import type { ClusterStatus } from './status.ts'
 
 const MOST_PODS = 100
@@ -24,6 +25,7 @@ export function formatClusterStatus(status: ClusterStatus, flags: string): strin
     String(node.pending),
     node.certificates === undefined ? '-' : `${node.certificates.valid}/${node.certificates.total}`,
     node.certificates?.nextExpiry ?? '-',
+    describeRedirection(node.redirection),
   ])
   const pods = status.pods
     .toSorted((a, b) => Number(a.enrolment === 'enabled') - Number(b.enrolment === 'enabled'))
@@ -36,7 +38,7 @@ export function formatClusterStatus(status: ClusterStatus, flags: string): strin
     '',
     formatTable(['COMPONENT', 'NODE', 'POD', 'VERSION', 'STATE', 'RESTARTS', 'MEMORY', 'REMARK'], components),
     '',
-    formatTable(['NODE', 'KERNEL', 'PODS', 'ENROLLED', 'PENDING', 'CERTIFICATES', 'FIRST EXPIRY'], nodes),
+    formatTable(['NODE', 'KERNEL', 'PODS', 'ENROLLED', 'PENDING', 'CERTIFICATES', 'FIRST EXPIRY', 'REDIRECTION'], nodes),
     '',
     pods.length === 0 ? 'no pods in the mesh' : formatTable(['POD', 'NODE', 'IP', 'READY', 'MESH'], pods.slice(0, MOST_PODS)),
     ...(pods.length > MOST_PODS ? [`and ${pods.length - MOST_PODS} more; all of them with -o json`] : []),

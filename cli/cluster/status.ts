@@ -4,7 +4,9 @@ import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Namespace, Node, Pod } from '../../model/object.ts'
 import type { ObjectApi } from '../../objects/api.ts'
 import { REDIRECTION_ANNOTATION } from '../../runtime/annotations.ts'
-import type { NodeDump } from '../ztunnels.ts'
+import type { NodeDump } from '../node-dumps.ts'
+import type { Redirection, Redirections } from '../redirects.ts'
+import type { ZtunnelDump } from '../ztunnel-views.ts'
 import type { ClusterAccess } from './access.ts'
 import { COMPONENTS, componentOf, type ComponentName } from './components.ts'
 
@@ -31,6 +33,8 @@ export interface NodeLine {
   readonly pods: number
   readonly enrolled: number
   readonly pending: number
+  /** How connections are led to ztunnel; undefined = the agent could not be asked. */
+  readonly redirection: Redirection | undefined
   /** Certificates that its ztunnel holds, good ones first; undefined = it could not be asked. */
   readonly certificates: { readonly valid: number; readonly total: number; readonly nextExpiry: string | undefined } | undefined
 }
@@ -71,7 +75,9 @@ export interface ClusterFacts {
   readonly pods: readonly Pod[]
   /** By `namespace/name`, bytes. */
   readonly memory: ReadonlyMap<string, number>
-  readonly dumps: readonly NodeDump[]
+  readonly dumps: readonly NodeDump<ZtunnelDump>[]
+  /** What the agents say; a node without one is not there. */
+  readonly redirections: Redirections
   readonly nowMs: number
   readonly unknown: readonly string[]
 }
@@ -80,16 +86,25 @@ export interface ClusterFacts {
 export async function gatherFacts(
   api: ObjectApi,
   access: ClusterAccess,
-  options: { readonly systemNamespace: string; readonly nowMs: number; dumps(): Promise<NodeDump[]> },
+  options: {
+    readonly systemNamespace: string
+    readonly nowMs: number
+    dumps(): Promise<NodeDump<ZtunnelDump>[]>
+    redirections(): Promise<Redirections>
+  },
 ): Promise<ClusterFacts> {
   const { systemNamespace, nowMs } = options
   const unknown: string[] = []
   const [nodes, namespaces, pods] = await Promise.all([api.list('nodes'), api.list('namespaces'), api.list('pods')])
   const version = (await access.get('/version', { resource: 'version' })) as { readonly gitVersion?: string }
   const memory = await readMemory(access, systemNamespace)
-  const hasZtunnel = (pods.items as Pod[]).some((pod) => isOf(pod, systemNamespace, 'ztunnel'))
-  const dumps = hasZtunnel ? await options.dumps() : []
+  const has = (component: ComponentName): boolean => (pods.items as Pod[]).some((pod) => isOf(pod, systemNamespace, component))
+  const [dumps, redirections] = await Promise.all([
+    has('ztunnel') ? options.dumps() : [],
+    has('cni') ? options.redirections() : (new Map() as Redirections),
+  ])
   for (const one of dumps) if ('failure' in one) unknown.push(`ztunnel of ${one.node}: ${messageOf(one.failure)}`)
+  for (const [node, one] of redirections) if (typeof one === 'string') unknown.push(`agent of ${node}: ${one}`)
   return {
     server: await access.server(),
     version: version.gitVersion ?? '?',
@@ -99,6 +114,7 @@ export async function gatherFacts(
     pods: pods.items as Pod[],
     memory,
     dumps,
+    redirections,
     nowMs,
     unknown,
   }
@@ -190,6 +206,7 @@ function isAlive({ metadata, status }: Pod): boolean {
 
 function nodeLine({ metadata, status }: Node, lines: readonly PodLine[], facts: ClusterFacts): NodeLine {
   const own = lines.filter((pod) => pod.node === metadata.name)
+  const redirection = facts.redirections.get(metadata.name)
   const info = (status as { readonly nodeInfo?: { readonly kernelVersion?: string } } | undefined)?.nodeInfo
   return {
     name: metadata.name,
@@ -197,6 +214,7 @@ function nodeLine({ metadata, status }: Node, lines: readonly PodLine[], facts: 
     pods: facts.pods.filter((pod) => pod.spec?.nodeName === metadata.name && isAlive(pod)).length,
     enrolled: own.filter((pod) => pod.enrolment === 'enabled').length,
     pending: own.filter((pod) => pod.enrolment !== 'enabled').length,
+    redirection: typeof redirection === 'string' ? undefined : redirection,
     certificates: certificatesOf(
       facts.dumps.find((one) => one.node === metadata.name),
       facts.nowMs,
@@ -204,7 +222,7 @@ function nodeLine({ metadata, status }: Node, lines: readonly PodLine[], facts: 
   }
 }
 
-function certificatesOf(found: NodeDump | undefined, nowMs: number): NodeLine['certificates'] {
+function certificatesOf(found: NodeDump<ZtunnelDump> | undefined, nowMs: number): NodeLine['certificates'] {
   if (found === undefined || !('dump' in found)) return undefined
   const all = found.dump.certificates ?? []
   const ends = all.flatMap((one) => one.certChain?.slice(0, 1).map((leaf) => leaf.expirationTime ?? '') ?? []).sort()

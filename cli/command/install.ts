@@ -2,20 +2,24 @@
 // whoever prefers helm alone finds the same release. What helm does not do is here: checks before, progress, order when removing.
 import type { Command } from 'commander'
 import { systemClock } from '../../kit/clock.ts'
-import { InstallCluster, KIND } from '../install/cluster.ts'
-import { clusterOf, type WhereFlags } from '../install/cluster-flags.ts'
+import type { ClusterAccess } from '../cluster/access.ts'
+import { AnyObjects, KIND } from '../cluster/any-objects.ts'
+import { type ClusterTarget, findTarget, openAccess, tellCluster } from '../connect.ts'
 import { checkCluster, checkRights } from '../install/checks.ts'
 import { installFailure } from '../install/errors.ts'
 import { Helm, NAMESPACE, type ValueFlags } from '../install/helm.ts'
-import { podsGone, removeLeftovers } from '../install/leftovers.ts'
+import { agentsGone, podsGone, removeLeftovers } from '../install/leftovers.ts'
 import { namespaceObject } from '../install/namespace.ts'
 import { markedNodes, releaseNodes, unmark } from '../install/nodes.ts'
+import { patience } from '../install/patience.ts'
 import { readRendered, type Rendered } from '../install/rights.ts'
 import { waitReady, WORKLOADS } from '../install/wait.ts'
 import { countFrom } from '../options.ts'
 import { formatValue, print, printNote, sentenceOf } from '../output.ts'
 
-interface Flags extends WhereFlags, ValueFlags {
+interface Flags extends ValueFlags {
+  readonly kubeconfig?: string
+  readonly context?: string
   readonly dryRun?: boolean
   readonly wait?: boolean
   readonly timeout: number
@@ -59,12 +63,37 @@ export function registerInstall(program: Command): void {
     .action(uninstall)
 }
 
+/** What a command works with; disposed of when it ends. */
+interface Tools extends Disposable {
+  readonly target: ClusterTarget
+  readonly helm: Helm
+  /** Opened at the first use: a dry run needs no cluster. */
+  cluster(): AnyObjects
+}
+
+async function toolsFor({ kubeconfig, context }: Flags): Promise<Tools> {
+  const flags = { ...(kubeconfig === undefined ? {} : { kubeconfig }), ...(context === undefined ? {} : { context }) }
+  const target = findTarget(flags, 'read', 'cluster')
+  const patiently = patience({ clock: systemClock, tell: (line) => printNote(`weft: ${line}`) })
+  const helm = await Helm.find(process.env.PATH ?? '', { ...target, patiently })
+  let access: ClusterAccess | undefined
+  return {
+    target,
+    helm,
+    cluster: () => {
+      access ??= openAccess(target, patiently)
+      return new AnyObjects(access)
+    },
+    [Symbol.dispose]: () => access?.[Symbol.dispose](),
+  }
+}
+
 async function install(flags: Flags): Promise<void> {
-  const where = clusterOf(flags, process.env)
-  const helm = await Helm.find(process.env.PATH ?? '', where)
+  using tools = await toolsFor(flags)
+  const { helm } = tools
   const rendered = await helm.template(flags)
   if (flags.dryRun === true) return print(`${formatValue(namespaceObject(true), 'yaml')}\n---\n${rendered}`)
-  using cluster = new InstallCluster(where)
+  const cluster = tools.cluster()
   const objects = readRendered(rendered)
   await checkRights(cluster, objects, 'install')
   const old = await helm.status()
@@ -75,6 +104,7 @@ async function install(flags: Flags): Promise<void> {
   if (namespace?.metadata.deletionTimestamp !== undefined)
     throw installFailure('INSTALL_UNFINISHED', { what: `the namespace ${NAMESPACE} is still being deleted: wait a little` })
   const hadNamespace = namespace !== undefined
+  tellCluster(tools.target)
   await cluster.apply(KIND.namespaces, namespaceObject(!hadNamespace))
   try {
     await helm.install(flags)
@@ -88,19 +118,20 @@ async function install(flags: Flags): Promise<void> {
 }
 
 async function upgrade(flags: Flags): Promise<void> {
-  const where = clusterOf(flags, process.env)
-  const helm = await Helm.find(process.env.PATH ?? '', where)
-  using cluster = new InstallCluster(where)
+  using tools = await toolsFor(flags)
+  const { helm } = tools
+  const cluster = tools.cluster()
   const old = await helm.status()
   if (old === undefined) throw installFailure('NOTHING_INSTALLED')
   const rendered = await helm.preview(flags)
   if (flags.dryRun === true) return print(rendered)
   await checkRights(cluster, readRendered(rendered), 'install')
+  tellCluster(tools.target)
   await helm.upgrade(flags)
   await finish(cluster, flags, 'weft is upgraded')
 }
 
-async function finish(cluster: InstallCluster, flags: Flags, done: string): Promise<void> {
+async function finish(cluster: AnyObjects, flags: Flags, done: string): Promise<void> {
   if (flags.wait === false) return print(`${done}; it is ready a little later: weft status`)
   const names = WORKLOADS.map(({ name }) => name)
   const { isReady, reasons } = await waitReady({
@@ -116,17 +147,21 @@ async function finish(cluster: InstallCluster, flags: Flags, done: string): Prom
 }
 
 async function uninstall(flags: Flags): Promise<void> {
-  const where = clusterOf(flags, process.env)
-  const helm = await Helm.find(process.env.PATH ?? '', where)
-  using cluster = new InstallCluster(where)
+  using tools = await toolsFor(flags)
+  const { helm } = tools
+  const cluster = tools.cluster()
   const release = await helm.status()
   const namespace = await cluster.get(KIND.namespaces, undefined, NAMESPACE)
   if (release === undefined && namespace === undefined) throw installFailure('NOTHING_INSTALLED')
   const objects = readRendered(release === undefined ? '' : await helm.manifest())
   if (flags.dryRun === true) return printPlan(objects)
   await checkRights(cluster, objects, 'uninstall')
-  if (release !== undefined) await giveBack(cluster, flags)
-  if (release !== undefined) await helm.uninstall()
+  tellCluster(tools.target)
+  if (release !== undefined) {
+    await giveBack(cluster, flags)
+    await agentsGone(cluster, systemClock)
+    await helm.uninstall()
+  }
   await podsGone(cluster, systemClock)
   await unmark(cluster)
   const kept = await removeLeftovers(cluster, systemClock, (line) => printNote(`weft: ${line}`))
@@ -134,7 +169,7 @@ async function uninstall(flags: Flags): Promise<void> {
   for (const sentence of kept) print(`kept: ${sentence}`)
 }
 
-async function giveBack(cluster: InstallCluster, flags: Flags): Promise<void> {
+async function giveBack(cluster: AnyObjects, flags: Flags): Promise<void> {
   const timeoutMs = flags.timeout * 1000
   try {
     await releaseNodes({ cluster, timeoutMs, clock: systemClock, tell: (line) => printNote(`weft: ${line}`) })

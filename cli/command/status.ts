@@ -11,7 +11,8 @@ import { formatClusterStatus } from '../cluster/status-text.ts'
 import { connectMesh, findTarget, openAccess, openApi, type TargetFlags, targetWords, withTarget, type ClusterTarget } from '../connect.ts'
 import { parseFormat } from '../options.ts'
 import { type Format, formatBytes, formatTable, formatValue, print, printNote } from '../output.ts'
-import { readDumps } from '../ztunnels.ts'
+import { describeRedirection, readRedirections, type Redirection } from '../redirects.ts'
+import { readZtunnels } from '../ztunnels.ts'
 
 interface Flags extends TargetFlags {
   readonly output: Format
@@ -31,9 +32,9 @@ export function registerStatus(program: Command): void {
 
 async function showLocal(name: string, format: Format): Promise<void> {
   using client = connectMesh(name)
-  let status: MeshStatus
+  let status: LocalStatus
   try {
-    status = (await client.read('/status')) as MeshStatus
+    status = await withRedirections((await client.read('/status')) as MeshStatus)
   } catch (error) {
     // `up` is dead; what was released is a file.
     if (codeOf(error) === 'API_UNREACHABLE') for (const line of releaseLines(readReleases(meshLayout(name)), name)) printNote(line)
@@ -43,18 +44,36 @@ async function showLocal(name: string, format: Format): Promise<void> {
   if (!status.isReady || status.released.length > 0) process.exitCode = 1
 }
 
+/** The mesh's own status, and how each node leads connections to ztunnel; undefined = its agent could not be asked. */
+export type LocalStatus = Omit<MeshStatus, 'nodes'> & {
+  readonly nodes: readonly (MeshStatus['nodes'][number] & { readonly redirection: Redirection | undefined })[]
+}
+
+async function withRedirections(status: MeshStatus): Promise<LocalStatus> {
+  const all = status.hasMesh ? await readRedirections({ kind: 'local', name: status.name }, '') : undefined
+  const nodes = status.nodes.map((node) => {
+    const redirection = all?.get(node.name)
+    return { ...node, redirection: typeof redirection === 'string' ? undefined : redirection }
+  })
+  return { ...status, nodes }
+}
+
 async function showCluster(target: ClusterTarget, { output, systemNamespace }: Flags): Promise<void> {
   using api = openApi(target)
   using access = openAccess(target)
-  const dumps = (): ReturnType<typeof readDumps> => readDumps(target, systemNamespace, undefined)
-  const facts = await gatherFacts(api, access, { systemNamespace, nowMs: systemClock.nowMs(), dumps })
+  const facts = await gatherFacts(api, access, {
+    systemNamespace,
+    nowMs: systemClock.nowMs(),
+    dumps: () => readZtunnels(target, systemNamespace),
+    redirections: () => readRedirections(target, systemNamespace),
+  })
   const status = statusOfCluster(facts)
   print(output === 'table' ? formatClusterStatus(status, targetWords(target)) : formatValue(status, output))
   if (!status.isReady) process.exitCode = 1
 }
 
 /** The status as text. */
-export function formatStatus(status: MeshStatus): string {
+export function formatStatus(status: LocalStatus): string {
   const components = status.components.map((one) => [
     one.name,
     one.node ?? '-',
@@ -86,8 +105,8 @@ export function formatStatus(status: MeshStatus): string {
     `mesh ${status.name}: ${status.isReady ? 'ready' : 'NOT ready'}${status.hasMesh ? '' : ' (no proxies)'}`,
     '',
     formatTable(
-      ['NODE', 'ADDRESS', 'PODS'],
-      status.nodes.map((node) => [node.name, node.ip, String(node.pods)]),
+      ['NODE', 'ADDRESS', 'PODS', 'REDIRECTION'],
+      status.nodes.map((node) => [node.name, node.ip, String(node.pods), describeRedirection(node.redirection)]),
     ),
     '',
     formatTable(['COMPONENT', 'NODE', 'PID', 'STATE', 'RESTARTS', 'RSS', 'PSS', 'WAITS FOR / LAST EXIT'], components),

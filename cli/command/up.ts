@@ -10,7 +10,7 @@ import { MAX_NODES } from '../../runtime/layout.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
 import { statusOf } from '../../runtime/status.ts'
 import { checkMachine } from '../check.ts'
-import { countFrom, parseCollector, parseMeshName, parsePercent } from '../options.ts'
+import { countFrom, parseCollector, parseMeshName, parsePercent, readCaBundle } from '../options.ts'
 import { print, printNote } from '../output.ts'
 import { describeWaiting } from '../waiting.ts'
 
@@ -23,6 +23,7 @@ interface UpFlags {
   readonly ztunnelThreads?: number
   readonly tracingEndpoint?: string
   readonly tracingProtocol?: string
+  readonly tracingCa?: string
   readonly tracingSampling?: string
 }
 
@@ -42,6 +43,7 @@ export function registerUp(program: Command, defaultName: string): void {
     .option('--ztunnel-threads <N>', 'threads of each ztunnel that carry connections', countFrom(1, 64))
     .option('--tracing-endpoint <URL>', 'collector that waypoints send spans to, as their pods reach it: http://host:port', parseCollector)
     .addOption(new Option('--tracing-protocol <NAME>', 'what the collector speaks (default: grpc)').choices(['grpc', 'http']))
+    .option('--tracing-ca <FILE>', 'PEM of the only authorities that vouch for an https collector', readCaBundle)
     .option('--tracing-sampling <PERCENT>', 'traces that are recorded of those that begin at a waypoint (default: 1)', parsePercent)
     .option('--no-mesh', 'nodes and pods only: no proxies, no control plane')
     .action(runUp)
@@ -78,9 +80,14 @@ async function runUp(flags: UpFlags): Promise<void> {
   tell('removing the mesh')
 }
 
-function componentArgsOf({ ztunnelThreads, tracingEndpoint, tracingProtocol, tracingSampling }: UpFlags): Record<string, string[]> {
+function componentArgsOf({ ztunnelThreads, ...flags }: UpFlags): Record<string, string[]> {
   const given = (flag: string, value: string | number | undefined): string[] => (value === undefined ? [] : [flag, String(value)])
-  const tracing = [['endpoint', tracingEndpoint] as const, ['protocol', tracingProtocol] as const, ['sampling', tracingSampling] as const]
+  const tracing = [
+    ['endpoint', flags.tracingEndpoint],
+    ['protocol', flags.tracingProtocol],
+    ['ca', flags.tracingCa],
+    ['sampling', flags.tracingSampling],
+  ] as const
   return {
     ztunnel: given('--threads', ztunnelThreads),
     controlplane: tracing.flatMap(([name, value]) => given(`--tracing-${name}`, value)),

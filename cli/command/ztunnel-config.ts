@@ -6,7 +6,7 @@ import { findTarget, type TargetFlags, withTarget } from '../connect.ts'
 import { parseFormat } from '../options.ts'
 import { type Format, formatTable, formatValue, print, printNote, sentenceOf } from '../output.ts'
 import { VIEWS, type View, type ZtunnelDump } from '../ztunnel-views.ts'
-import { readDumps } from '../ztunnels.ts'
+import { readZtunnels } from '../ztunnels.ts'
 
 interface Flags extends TargetFlags {
   readonly node?: string
@@ -39,7 +39,7 @@ export function registerZtunnelConfig(program: Command): void {
 
 /** What failed is said; with nothing left the last failure is thrown. */
 async function goodDumps(flags: Flags): Promise<[node: string, dump: ZtunnelDump][]> {
-  const all = await readDumps(findTarget(flags, 'read'), flags.systemNamespace, flags.node)
+  const all = await readZtunnels(findTarget(flags, 'read'), flags.systemNamespace, flags.node)
   const good: [string, ZtunnelDump][] = []
   let failure: unknown
   for (const one of all) {

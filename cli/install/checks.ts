@@ -1,6 +1,6 @@
 // What is looked at before anything is changed: the account's rights, another mesh, the nodes.
 import { installFailure } from './errors.ts'
-import { type AnyObject, type InstallCluster, KIND } from './cluster.ts'
+import { type AnyObject, type AnyObjects, KIND } from '../cluster/any-objects.ts'
 import { NAMESPACE } from './helm.ts'
 import { missingRights, type Rendered, rightsFor } from './rights.ts'
 import { foreignParts, type SurveyedNode, surveyNodes } from './survey.ts'
@@ -9,7 +9,7 @@ const MOST_NAMED = 5
 
 /** @throws RIGHTS_MISSING naming verbs and resources */
 export async function checkRights(
-  cluster: Pick<InstallCluster, 'may'>,
+  cluster: Pick<AnyObjects, 'may'>,
   objects: readonly Rendered[],
   does: 'install' | 'uninstall',
 ): Promise<void> {
@@ -26,7 +26,7 @@ export async function checkRights(
  * @throws FOREIGN_MESH | CLUSTER_UNFIT
  */
 export async function checkCluster(
-  cluster: Pick<InstallCluster, 'list'>,
+  cluster: Pick<AnyObjects, 'list'>,
   objects: readonly Rendered[],
   mayStandBeside: boolean,
 ): Promise<string[]> {

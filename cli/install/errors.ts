@@ -11,6 +11,12 @@ export const INSTALL_ERRORS = {
   },
   HELM_TOO_OLD: { source: 'downstream', retry: 'no', message: 'helm is too old', hint: 'install Helm 3.14 or newer' },
   HELM_FAILED: { source: 'downstream', retry: 'no', message: 'helm failed' },
+  CLUSTER_UNREACHABLE: {
+    source: 'upstream',
+    retry: 'yes',
+    message: 'the API server does not answer',
+    hint: 'what was done stays done; repeat the command when it answers',
+  },
   VALUES_INVALID: {
     source: 'downstream',
     retry: 'no',

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { messageOf } from '../../kit/error.ts'
+import type { Patiently } from '../cluster/access.ts'
 import { installFailure } from './errors.ts'
 import { readRefusal } from './values.ts'
 
@@ -26,10 +27,22 @@ export interface ValueFlags {
 }
 
 /** Which cluster; `kubeconfig` empty = the pod's own account. */
-export interface ClusterFlags {
+export interface HelmCluster {
   readonly kubeconfig: string
-  readonly context?: string
+  readonly context: string | undefined
+  /** Runs what may be done again. */
+  readonly patiently: Patiently
 }
+
+/** State of a release, e.g. `deployed`, and its version. */
+export interface ReleaseState {
+  readonly state: string
+  readonly version: string
+}
+
+/** What helm, or the API server through it, says of a failure that passes by itself. */
+const PASSING =
+  /cluster unreachable|name resolution|server misbehaving|i\/o timeout|connection (refused|reset|lost)|no route to host|network is unreachable|TLS handshake timeout|unexpected EOF|: EOF$|etcdserver: |currently unable to handle|too many requests|context deadline exceeded|did not complete within|CustomResourceDefinition\/\S* not ready/i
 
 /** How a program ended. */
 interface Ended {
@@ -42,9 +55,11 @@ interface Ended {
 export class Helm {
   readonly #program: string
   readonly #cluster: readonly string[]
+  readonly #patiently: Patiently
 
-  private constructor(program: string, cluster: ClusterFlags) {
+  private constructor(program: string, cluster: HelmCluster) {
     this.#program = program
+    this.#patiently = cluster.patiently
     this.#cluster = [
       ...(cluster.kubeconfig === '' ? [] : ['--kubeconfig', cluster.kubeconfig]),
       ...(cluster.context === undefined ? [] : ['--kube-context', cluster.context]),
@@ -52,7 +67,7 @@ export class Helm {
   }
 
   /** @param path PATH of the environment @throws HELM_MISSING | HELM_TOO_OLD */
-  static async find(path: string, cluster: ClusterFlags): Promise<Helm> {
+  static async find(path: string, cluster: HelmCluster): Promise<Helm> {
     const program = path
       .split(delimiter)
       .filter((folder) => folder !== '')
@@ -76,17 +91,60 @@ export class Helm {
   /** What an upgrade would send, as YAML; the cluster tells the values of earlier calls. */
   async preview(values: ValueFlags): Promise<string> {
     const dry = ['--dry-run=server', '--output', 'json', '--reset-then-reuse-values', ...valueArgs(values)]
-    const text = await this.#run(['upgrade', RELEASE, CHART, '--namespace', NAMESPACE, ...dry, ...this.#cluster])
+    const text = await this.#patiently(() => this.#onRelease('upgrade', CHART, ...dry))
     return (JSON.parse(text) as { manifest?: string }).manifest ?? ''
   }
 
   /** What the release consists of, as YAML. */
   manifest(): Promise<string> {
-    return this.#run(['get', 'manifest', RELEASE, '--namespace', NAMESPACE, ...this.#cluster])
+    return this.#patiently(() => this.#run(['get', 'manifest', RELEASE, '--namespace', NAMESPACE, ...this.#cluster]))
   }
 
-  /** State of the release, e.g. `deployed`, and its version; undefined = there is none. */
-  async status(): Promise<{ readonly state: string; readonly version: string } | undefined> {
+  /** Undefined = there is no release. */
+  status(): Promise<ReleaseState | undefined> {
+    return this.#patiently(() => this.#state())
+  }
+
+  /** Installs. The namespace must be there. What broke off on the way is taken back and done again. */
+  async install(values: ValueFlags): Promise<void> {
+    await this.#again(async (old) => {
+      if (old?.state === 'deployed') return // only the answer was lost
+      if (old !== undefined) await this.#onRelease('uninstall', '--no-hooks')
+      await this.#onRelease('install', CHART, ...valueArgs(values))
+    })
+  }
+
+  /** Upgrades: values of earlier calls stay, defaults are the chart's. */
+  async upgrade(values: ValueFlags): Promise<void> {
+    await this.#again(async (old) => {
+      // helm begins nothing while something is under way, which it is for ever when its end could not be written down
+      if (old?.state.startsWith('pending') === true) await this.#onRelease('rollback', '--no-hooks')
+      await this.#onRelease('upgrade', CHART, '--reset-then-reuse-values', ...valueArgs(values))
+    })
+  }
+
+  /** Removes what the chart made; hooks are not run, the caller has done their work. */
+  async uninstall(): Promise<void> {
+    let isFirst = true
+    await this.#again(async (old) => {
+      if (isFirst || old !== undefined) {
+        isFirst = false
+        await this.#onRelease('uninstall', '--no-hooks', '--wait')
+      }
+    })
+  }
+
+  /** @param work gets what an earlier try has left; undefined at the first */
+  #again(work: (old: ReleaseState | undefined) => Promise<void>): Promise<void> {
+    let isAgain = false
+    return this.#patiently(async () => {
+      const old = isAgain ? await this.#state() : undefined
+      isAgain = true
+      await work(old)
+    })
+  }
+
+  async #state(): Promise<ReleaseState | undefined> {
     const args = ['get', 'metadata', RELEASE, '--namespace', NAMESPACE, '--output', 'json', ...this.#cluster]
     const { status, stdout, stderr } = await execute(this.#program, args)
     if (status !== 0 && /release: not found/.test(stderr)) return undefined
@@ -95,20 +153,9 @@ export class Helm {
     return { state, version }
   }
 
-  /** Installs. The namespace must be there. */
-  async install(values: ValueFlags): Promise<void> {
-    await this.#run(['install', RELEASE, CHART, '--namespace', NAMESPACE, ...valueArgs(values), ...this.#cluster])
-  }
-
-  /** Upgrades: values of earlier calls stay, defaults are the chart's. */
-  async upgrade(values: ValueFlags): Promise<void> {
-    const kept = ['--reset-then-reuse-values', ...valueArgs(values)]
-    await this.#run(['upgrade', RELEASE, CHART, '--namespace', NAMESPACE, ...kept, ...this.#cluster])
-  }
-
-  /** Removes what the chart made; hooks are not run, the caller has done their work. */
-  async uninstall(): Promise<void> {
-    await this.#run(['uninstall', RELEASE, '--namespace', NAMESPACE, '--no-hooks', '--wait', ...this.#cluster])
+  #onRelease(action: 'install' | 'upgrade' | 'rollback' | 'uninstall', ...args: readonly string[]): Promise<string> {
+    const [chart, flags] = args[0] === CHART ? [[CHART], args.slice(1)] : [[], args]
+    return this.#run([action, RELEASE, ...chart, '--namespace', NAMESPACE, ...flags, ...this.#cluster])
   }
 
   async #run(args: readonly string[]): Promise<string> {
@@ -127,7 +174,7 @@ export function valueArgs({ set = [], values = [], image }: ValueFlags): string[
   ]
 }
 
-/** @param text what helm wrote @returns VALUES_INVALID with every refused value, else HELM_FAILED with its last word */
+/** @param text what helm wrote @returns VALUES_INVALID with every refused value, else CLUSTER_UNREACHABLE or HELM_FAILED with its last word */
 export function failureOf(text: string): Error {
   const lines = text.split('\n').map((line) => line.trim())
   if (/don't meet the specifications of the schema/.test(text)) {
@@ -135,7 +182,8 @@ export function failureOf(text: string): Error {
     return installFailure('VALUES_INVALID', { what: `the chart refuses these values: ${faults.join(' · ')}` })
   }
   const told = lines.filter((line) => line.startsWith('Error: ')).at(-1) ?? lines.filter((line) => line !== '').at(-1) ?? 'no reason given'
-  return installFailure('HELM_FAILED', { what: `helm: ${told.replace(/^Error: /, '').slice(0, 600)}` })
+  const what = `helm: ${told.replace(/^Error: /, '').slice(0, 600)}`
+  return installFailure(PASSING.test(told) ? 'CLUSTER_UNREACHABLE' : 'HELM_FAILED', { what })
 }
 
 function execute(program: string, args: readonly string[]): Promise<Ended> {

@@ -1,7 +1,7 @@
 // What the mesh itself made in the cluster, which helm knows nothing of: waypoints, the ConfigMap of its roots in every namespace,
 // definitions that it brought, its namespace. Removed once its processes are gone, so that nothing makes it again.
 import { type Clock, pause } from '../../kit/clock.ts'
-import { type AnyObject, type InstallCluster, KIND, type KindPath } from './cluster.ts'
+import { type AnyObject, type AnyObjects, KIND, type KindPath } from '../cluster/any-objects.ts'
 import { NAMESPACE } from './helm.ts'
 
 interface Managed extends AnyObject {
@@ -16,6 +16,7 @@ interface Definition extends AnyObject {
   }
 }
 
+const PODS = 'app.kubernetes.io/part-of=weft'
 const WAYPOINT_PARTS = 'app.kubernetes.io/managed-by=weft,gateway.networking.k8s.io/gateway-name'
 const ROOT_CONFIG_MAP = 'istio-ca-root-cert'
 const ROOT_LABEL = 'istio.io/config=true'
@@ -31,13 +32,25 @@ const POLL_MS = 500
 const POD_END_MS = 120_000
 const DELETE_MS = 60_000
 
-type Cluster = Pick<InstallCluster, 'get' | 'list' | 'delete'>
+type Cluster = Pick<AnyObjects, 'get' | 'list' | 'delete'>
+
+/**
+ * Removes the agents before anything else goes: each lets go of the pods of its node as it ends, and until then their connections and
+ * names need the node's ztunnel. A node that is away is not waited for longer than POD_END_MS.
+ */
+export async function agentsGone(cluster: Cluster, clock: Clock): Promise<void> {
+  await cluster.delete(KIND.daemonsets, NAMESPACE, 'cni')
+  await ended(cluster, clock, `${PODS},app=cni`)
+}
 
 /** Waits until the pods of the mesh have ended; they may write until then. */
-export async function podsGone(cluster: Cluster, clock: Clock): Promise<void> {
+export function podsGone(cluster: Cluster, clock: Clock): Promise<void> {
+  return ended(cluster, clock, PODS)
+}
+
+async function ended(cluster: Cluster, clock: Clock, labels: string): Promise<void> {
   const endMs = clock.monotonicMs() + POD_END_MS
-  while ((await cluster.list(KIND.pods, NAMESPACE, 'app.kubernetes.io/part-of=weft')).length > 0 && clock.monotonicMs() < endMs)
-    await pause(clock, POLL_MS)
+  while ((await cluster.list(KIND.pods, NAMESPACE, labels)).length > 0 && clock.monotonicMs() < endMs) await pause(clock, POLL_MS)
 }
 
 /**

@@ -1,5 +1,5 @@
 // The namespace of the mesh, made before helm runs: helm keeps its own records there.
-import type { AnyObject } from './cluster.ts'
+import type { AnyObject } from '../cluster/any-objects.ts'
 import { NAMESPACE } from './helm.ts'
 import { MANAGED_LABEL } from './leftovers.ts'
 

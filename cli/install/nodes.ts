@@ -1,7 +1,7 @@
 // Gives the pods of all nodes back to the network without the mesh before anything is removed: nodes are marked as released, their
 // agents let go of every pod in the order that loses nothing, and say so in the pod's annotation.
 import { type Clock, pause } from '../../kit/clock.ts'
-import { type AnyObject, type InstallCluster, KIND } from './cluster.ts'
+import { type AnyObject, type AnyObjects, KIND } from '../cluster/any-objects.ts'
 import { installFailure } from './errors.ts'
 
 /** On a Node: released since then; the agent heeds it. */
@@ -19,7 +19,7 @@ interface PlacedPod extends AnyObject {
 
 /** What to work on. */
 export interface ReleaseOptions {
-  readonly cluster: Pick<InstallCluster, 'list' | 'patch'>
+  readonly cluster: Pick<AnyObjects, 'list' | 'patch'>
   readonly timeoutMs: number
   readonly clock: Clock
   tell(line: string): void
@@ -47,18 +47,18 @@ export async function releaseNodes(options: ReleaseOptions): Promise<void> {
 }
 
 /** Takes the marks off, and annotations of pods that no agent could take off. */
-export async function unmark(cluster: Pick<InstallCluster, 'list' | 'patch'>): Promise<void> {
+export async function unmark(cluster: Pick<AnyObjects, 'list' | 'patch'>): Promise<void> {
   await markNodes(cluster, null)
   for (const { metadata } of await enrolledPods(cluster))
     await cluster.patch(KIND.pods, metadata.namespace, metadata.name, { metadata: { annotations: { [REDIRECTION_ANNOTATION]: null } } })
 }
 
 /** Marks that an earlier uninstall left would keep every pod out of the mesh. @returns names of nodes that carry one */
-export async function markedNodes(cluster: Pick<InstallCluster, 'list'>): Promise<string[]> {
+export async function markedNodes(cluster: Pick<AnyObjects, 'list'>): Promise<string[]> {
   return (await cluster.list(KIND.nodes, undefined, undefined, isMarked)).map(({ metadata }) => metadata.name)
 }
 
-async function markNodes(cluster: Pick<InstallCluster, 'list' | 'patch'>, value: string | null): Promise<void> {
+async function markNodes(cluster: Pick<AnyObjects, 'list' | 'patch'>, value: string | null): Promise<void> {
   const nodes = await cluster.list(KIND.nodes, undefined, undefined, (node) => isMarked(node) !== (value !== null))
   for (const { metadata } of nodes)
     await cluster.patch(KIND.nodes, undefined, metadata.name, { metadata: { annotations: { [RELEASED_ANNOTATION]: value } } })
@@ -69,7 +69,7 @@ function isMarked({ metadata }: AnyObject): boolean {
 }
 
 /** Pods that have ended keep the annotation: nothing of them is in the mesh. */
-function enrolledPods(cluster: Pick<InstallCluster, 'list'>): Promise<readonly PlacedPod[]> {
+function enrolledPods(cluster: Pick<AnyObjects, 'list'>): Promise<readonly PlacedPod[]> {
   const isEnrolled = ({ metadata, status }: PlacedPod): boolean =>
     metadata.annotations?.[REDIRECTION_ANNOTATION] !== undefined && !/^(Succeeded|Failed)$/.test(status?.phase ?? '')
   return cluster.list<PlacedPod>(KIND.pods, undefined, undefined, isEnrolled)

@@ -1,5 +1,5 @@
 // How far the mesh's own workloads are, and what holds them up, in words. Pure; wait.ts asks and prints.
-import type { AnyObject } from './cluster.ts'
+import type { AnyObject } from '../cluster/any-objects.ts'
 
 /** A Deployment or DaemonSet with what its controller says. */
 export interface Rollout extends AnyObject {

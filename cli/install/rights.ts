@@ -1,7 +1,7 @@
 // Which rights an install needs, read from what it would send, and which of them the account lacks. The API server decides: it is
 // asked one access review per right.
 import { parseAllDocuments } from 'yaml'
-import type { KindPath } from './cluster.ts'
+import type { KindPath } from '../cluster/any-objects.ts'
 
 /** One right. `namespace` undefined = the whole cluster. */
 export interface Right {

@@ -1,5 +1,5 @@
 // What is in the cluster already: another mesh, nodes on which ours cannot work. Pure; command/install.ts gets the objects.
-import type { AnyObject } from './cluster.ts'
+import type { AnyObject } from '../cluster/any-objects.ts'
 
 /** A DaemonSet or Deployment. */
 export interface Workload extends AnyObject {
@@ -47,7 +47,7 @@ export function surveyNodes(nodes: readonly SurveyedNode[]): { readonly faults: 
     notes.push(`${namesOf(others)}: the image has no programs for this processor, pods there stay out of the mesh`)
   if (old.length > 0)
     notes.push(
-      `${namesOf(old)}: the kernel is older than ${EBPF_KERNEL.join('.')}; the agent falls back to nftables there (docs/capture.md)`,
+      `${namesOf(old)}: the kernel is older than ${EBPF_KERNEL.join('.')}; the agent falls back to nftables there (docs/redirect.md)`,
     )
   return { faults, notes }
 }

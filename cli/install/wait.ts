@@ -1,7 +1,7 @@
 // Waits until the mesh's own workloads are ready and says what it waits for; after a while also why.
 import { type Clock, pause } from '../../kit/clock.ts'
 import { printNote } from '../output.ts'
-import { type AnyObject, type InstallCluster, KIND } from './cluster.ts'
+import { type AnyObject, type AnyObjects, KIND } from '../cluster/any-objects.ts'
 import { type Count, countOf, describeCounts, type HeldPod, reasonOf, type Rollout } from './progress.ts'
 
 /** The workloads of the chart. */
@@ -13,7 +13,7 @@ export const WORKLOADS = [
 
 /** What to wait for and how long. */
 export interface WaitOptions {
-  readonly cluster: Pick<InstallCluster, 'get' | 'list'>
+  readonly cluster: Pick<AnyObjects, 'get' | 'list'>
   readonly namespace: string
   readonly names: readonly string[]
   readonly timeoutMs: number

@@ -1,5 +1,5 @@
 // Where the agent of a Kubernetes node keeps what a release needs, found without anybody's help.
-import { existsSync, readdirSync, readFileSync, type Dirent } from 'node:fs'
+import { readdirSync, type Dirent } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { readLink } from '../../bpf/link.ts'
@@ -24,12 +24,6 @@ export const DEFAULT_BPFFS_DIR = '/sys/fs/bpf/weft'
 /** One file per pod. */
 export function stateDirOf({ nodeDir }: NodePaths): string {
   return join(nodeDir, 'cni')
-}
-
-/** The redirect mode of the last agent. */
-export function lastRedirect(paths: NodePaths): 'ebpf' | 'nftables' {
-  const file = join(stateDirOf(paths), 'redirect-mode')
-  return existsSync(file) && readFileSync(file, 'utf8').trim() === 'nftables' ? 'nftables' : 'ebpf'
 }
 
 /** Whether an agent answers on its socket. */

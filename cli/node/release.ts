@@ -1,7 +1,6 @@
 // weft release --local: takes the pods of the Kubernetes node that we run on out of the mesh, with every component dead and no API
 // server in reach. Needs the agent's files and the pins in bpffs; runs as root in the node's network namespace.
-import { releaseNode } from '../../bpf/release.ts'
-import { openRedirect } from '../../cni/redirect/open.ts'
+import { clearRedirect, lastMode, openRedirect } from '../../cni/redirect/open.ts'
 import type { Redirect } from '../../cni/redirect/redirect.ts'
 import { isGone, openPodNetns, PodFiles, type PodRecord } from '../../cni/pods.ts'
 import { type Clock, pause } from '../../kit/clock.ts'
@@ -9,7 +8,7 @@ import { messageOf } from '../../kit/error.ts'
 import { createLog, type Log } from '../../kit/log.ts'
 import { cliFailure } from '../errors.ts'
 import { removeMark, setMark } from './marks.ts'
-import { attachedCgroup, isAgentAlive, lastRedirect, type NodePaths, stateDirOf } from './paths.ts'
+import { attachedCgroup, isAgentAlive, type NodePaths, stateDirOf } from './paths.ts'
 
 const AGENT_WAIT_MS = 15_000
 const POLL_MS = 200
@@ -34,7 +33,7 @@ export async function releaseHere(paths: NodePaths, request: LocalRelease, clock
   const affected = (): PodRecord[] =>
     new PodFiles(stateDirOf(paths), log).load().filter(({ place }) => namespace === undefined || place.namespace === namespace)
   if (await isAgentAlive(paths)) return waitForAgent(affected, clock)
-  if (isHard && namespace === undefined) return [everything(paths)]
+  if (isHard && namespace === undefined) return everything(paths, affected(), log)
   return withoutAgent(paths, affected(), namespace, { log, clock })
 }
 
@@ -72,7 +71,7 @@ function withoutAgent(
     for (const record of records) releasePod(redirect, record)
   } catch (error) {
     if (namespace !== undefined) throw error // the rest of the node is not ours to release
-    return [`the pods cannot be released one by one: ${messageOf(error)}`, everything(paths)]
+    return [`the pods cannot be released one by one: ${messageOf(error)}`, ...everything(paths, records, log)]
   }
   return [
     `${records.length} pods released without the agent; they speak plaintext`,
@@ -81,7 +80,7 @@ function withoutAgent(
 }
 
 function open(paths: NodePaths, records: readonly PodRecord[], more: { readonly log: Log; readonly clock: Clock }): Redirect {
-  const redirect = lastRedirect(paths)
+  const redirect = lastMode(stateDirOf(paths)) ?? 'ebpf'
   const nodeCgroup = paths.cgroup ?? (redirect === 'ebpf' ? attachedCgroup(paths.bpffsDir) : '')
   if (nodeCgroup === undefined) throw cliFailure('NOT_INSTALLED', { what: `nothing of weft is pinned below ${paths.bpffsDir}` })
   const settings = { redirect, bpffsDir: paths.bpffsDir, nodeCgroup, isDnsRequired: true, stateDir: stateDirOf(paths) }
@@ -103,7 +102,11 @@ function releasePod(redirect: Redirect, { place }: PodRecord): void {
   }
 }
 
-function everything({ bpffsDir }: NodePaths): string {
-  const { removed } = releaseNode(bpffsDir)
-  return `${removed.length} programs and maps removed; service addresses that weft served are gone, too`
+/** Whatever the last agent put into the kernel; connections that ztunnel carries break off. @throws MeshError RELEASE_UNFINISHED */
+function everything(paths: NodePaths, records: readonly PodRecord[], log: Log): string[] {
+  const settings = { bpffsDir: paths.bpffsDir, stateDir: stateDirOf(paths) }
+  const { mode, removed, failed } = clearRedirect({ settings, places: () => records.map(({ place }) => place), log })
+  if (failed.length > 0) throw cliFailure('RELEASE_UNFINISHED', { what: `pods still have rules: ${failed.join('; ')}` })
+  if (mode === 'ebpf') return [`${removed.length} programs and maps removed; service addresses that weft served are gone, too`]
+  return [`the rules of the node and of ${removed.length} pods removed; they speak plaintext`, ...removed]
 }

@@ -4,10 +4,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ebpfObstacle } from '../../bpf/feature.ts'
 import { releaseNode } from '../../bpf/release.ts'
-import { codeOf, messageOf } from '../../kit/error.ts'
+import { messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import { removeSourceRouting } from '../../linux/source-routing.ts'
-import { openPodNetns, type PodPlace } from '../pods.ts'
+import { isGone, openPodNetns, type PodPlace } from '../pods.ts'
 import type { AgentSettings } from '../settings.ts'
 import { EbpfRedirect } from './ebpf.ts'
 import { runNft } from './nft.ts'
@@ -22,6 +22,11 @@ export interface OpenRedirectOptions {
   /** Pods of an earlier process; asked only when the mode has changed. */
   readonly places: () => readonly PodPlace[]
   readonly log: Log
+}
+
+/** What is cleared. */
+export type ClearOptions = Pick<OpenRedirectOptions, 'places' | 'log'> & {
+  readonly settings: Pick<AgentSettings, 'bpffsDir' | 'stateDir'>
 }
 
 /**
@@ -68,27 +73,42 @@ function openNftables(capturesDns: boolean): Redirect {
   return new NftablesRedirect({ capturesDns })
 }
 
-/** Takes everything that the last agent made out of the kernel; pods fall back to plain networking. */
-export function clearRedirect(options: OpenRedirectOptions): void {
-  clear(lastMode(options.settings.stateDir) ?? 'ebpf', options) // one that died before it said so
+/** What `clearRedirect` did. */
+export interface Cleared {
+  readonly mode: RedirectMode
+  /** Programs and maps by the names of their pins, or pods (`namespace/name`) whose rules went. */
+  readonly removed: readonly string[]
+  /** Pods that still have rules, and why, a sentence each. */
+  readonly failed: readonly string[]
+}
+
+/**
+ * Takes everything that the last agent made out of the kernel; pods fall back to plain networking. Runs in the node's namespace.
+ * @throws MeshError NFT_MISSING, NFT_REFUSED when the node's own rules cannot be removed
+ */
+export function clearRedirect(options: ClearOptions): Cleared {
+  return clear(lastMode(options.settings.stateDir) ?? 'ebpf', options) // one that died before it said so
 }
 
 /** Pods are captured again as soon as they are compared with what should be, right after the start. */
-function clear(mode: RedirectMode, { settings, places, log }: OpenRedirectOptions): void {
-  if (mode === 'ebpf') {
-    releaseNode(settings.bpffsDir)
-    return
-  }
+function clear(mode: RedirectMode, { settings, places, log }: ClearOptions): Cleared {
+  if (mode === 'ebpf') return { mode, removed: releaseNode(settings.bpffsDir).removed, failed: [] }
+  const [removed, failed]: [string[], string[]] = [[], []]
   dropTable(undefined, NODE_TABLE)
   for (const place of places()) {
+    const pod = `${place.namespace}/${place.name}`
     try {
       using netns = openPodNetns(place)
       dropTable(netns.fd, POD_TABLE)
       removeSourceRouting(netns.fd)
+      removed.push(pod)
     } catch (error) {
-      if (codeOf(error) !== 'NETNS_GONE') log.error('rules of a pod cannot be removed', { pod: place.name, error: messageOf(error) })
+      if (isGone(error)) continue
+      log.error('rules of a pod cannot be removed', { pod, error: messageOf(error) })
+      failed.push(`${pod}: ${messageOf(error)}`)
     }
   }
+  return { mode, removed, failed }
 }
 
 /** The mode of the last agent with this state directory; undefined = there was none. */

@@ -69,6 +69,16 @@ export function isStillThere({ namespace, podName, podUid, serviceAccount }: Cal
   return pod !== undefined && pod.metadata.uid === podUid && serviceAccountOf(pod) === serviceAccount && !hasEnded(pod)
 }
 
+/** Why a caller that was admitted would not be any more; its token aside. */
+export function whyLapsed(caller: Caller, check: Pick<CallerCheck, 'pods' | 'gateways'>): string | undefined {
+  const pod = check.pods.get(caller.namespace, caller.podName)
+  if (pod === undefined || !isStillThere(caller, check.pods)) return 'its pod is gone'
+  if (caller.kind === 'node') return undefined
+  const waypoint = checkWaypoint(pod, caller, check)
+  if (!waypoint.ok) return waypoint.errors.join('; ')
+  return waypoint.value.gateway === caller.gateway ? undefined : 'its pod belongs to another Gateway'
+}
+
 type TokenUser = NonNullable<TokenReviewStatus['user']>
 
 function checkPod(user: TokenUser, pods: PodIndex): Result<{ readonly pod: Pod; readonly caller: CallerPod }> {
@@ -87,7 +97,7 @@ function checkPod(user: TokenUser, pods: PodIndex): Result<{ readonly pod: Pod; 
 }
 
 /** The label alone proves nothing, as every pod may carry it: the Gateway must be there and the pod run as its account. */
-function checkWaypoint(pod: Pod, caller: CallerPod, check: CallerCheck): Result<WaypointCaller> {
+function checkWaypoint(pod: Pod, caller: CallerPod, check: Pick<CallerCheck, 'gateways'>): Result<WaypointCaller> {
   const { namespace, podName, serviceAccount } = caller
   const name = pod.metadata.labels?.[GATEWAY_NAME_LABEL] ?? ''
   if (name === '') return faults(`pod ${namespace}/${podName} is no pod of a waypoint`)

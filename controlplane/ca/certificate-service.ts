@@ -17,6 +17,8 @@ const IN_FLIGHT_LIMIT = 128
 const IN_FLIGHT_PER_PEER = 32 // a node proxy asks 8 at a time
 /** By address, before anything is known of the caller: against floods of made-up tokens. */
 const PEER_RATE = { burst: 400, perSecond: 100 } as const
+/** Refusals of one address, beyond which it is not merely hasty: a node has at most some hundred identities, and backs off. */
+const PATIENCE = { burst: 1000, perSecond: 100 } as const
 const READ_TIMEOUT_MS = 5000
 
 const asIs = (bytes: Buffer): Buffer => bytes
@@ -39,6 +41,8 @@ export interface CertificateServiceOptions {
   onAnswer?(result: 'issued' | 'refused' | 'busy'): void
   /** So many requests of an address were refused unread since the last call. */
   onFlood?(host: string, count: number): void
+  /** An address goes on flooding although it is refused: called with each further refusal. */
+  onHopeless?(host: string): void
   readonly clock: Clock
   /** Requests of one address; default: more than any node needs. */
   readonly peerRate?: { readonly burst: number; readonly perSecond: number }
@@ -92,12 +96,14 @@ async function readBody(call: ServerReadableStream<Buffer, Buffer>, clock: Clock
 class Doors {
   readonly #options: CertificateServiceOptions
   readonly #rate: RateLimit
+  readonly #patience: RateLimit
   readonly #inFlight = new Map<string, number>()
   #total = 0
 
   constructor(options: CertificateServiceOptions) {
     this.#options = options
     this.#rate = new RateLimit({ ...(options.peerRate ?? PEER_RATE), clock: options.clock })
+    this.#patience = new RateLimit({ ...PATIENCE, clock: options.clock })
   }
 
   /** @returns to be disposed of when the request is answered; undefined = not now */
@@ -106,6 +112,7 @@ class Doors {
     if (!this.#rate.take(host)) {
       const count = this.#rate.toTell(host)
       if (count !== undefined) this.#options.onFlood?.(host, count)
+      if (!this.#patience.take(host)) this.#options.onHopeless?.(host)
       return undefined
     }
     if (this.#total >= IN_FLIGHT_LIMIT || own >= IN_FLIGHT_PER_PEER) return undefined

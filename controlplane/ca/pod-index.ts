@@ -5,7 +5,7 @@ import type { ObjectEvent, Pod } from '../../model/object.ts'
 /** A live index of pods. */
 export class PodIndex {
   readonly #pods = new Map<string, Pod>()
-  readonly #identities = new Map<string, Set<string>>() // `node namespace/account` -> pods that run there
+  readonly #identities = new Map<string, number>() // `node namespace/account` -> how many pods run there, > 0
 
   /** Takes the first list. */
   fill(pods: Iterable<Pod>): void {
@@ -26,7 +26,7 @@ export class PodIndex {
 
   /** Whether a pod with this account runs (or is being started or ended) on the node. */
   runsOn(node: string, namespace: string, serviceAccount: string): boolean {
-    return (this.#identities.get(identityKey(node, namespace, serviceAccount))?.size ?? 0) > 0
+    return this.#identities.has(identityKey(node, namespace, serviceAccount))
   }
 
   #put(pod: Pod): void {
@@ -35,9 +35,7 @@ export class PodIndex {
     this.#pods.set(key, pod)
     const identity = identityOf(pod)
     if (identity === undefined) return
-    const found = this.#identities.get(identity)
-    if (found === undefined) this.#identities.set(identity, new Set([key]))
-    else found.add(key)
+    this.#identities.set(identity, (this.#identities.get(identity) ?? 0) + 1)
   }
 
   #remove(pod: Pod): void {
@@ -46,9 +44,10 @@ export class PodIndex {
     if (old === undefined) return
     this.#pods.delete(key)
     const identity = identityOf(old)
-    const found = identity === undefined ? undefined : this.#identities.get(identity)
-    found?.delete(key)
-    if (identity !== undefined && found?.size === 0) this.#identities.delete(identity)
+    if (identity === undefined) return
+    const left = (this.#identities.get(identity) ?? 1) - 1
+    if (left === 0) this.#identities.delete(identity)
+    else this.#identities.set(identity, left)
   }
 }
 

@@ -1,15 +1,14 @@
 // The mesh's roots in every namespace, as ConfigMap `istio-ca-root-cert`: what pods that dial the control plane trust. The name and the
 // key are Istio's. They are the mesh's, whoever made the object: a stale one would cut its readers off.
-import type { Clock, Timer } from '../../kit/clock.ts'
+import type { Clock } from '../../kit/clock.ts'
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import type { MeshObject, Namespace, ObjectEvent } from '../../model/object.ts'
 import { ROOT_CONFIG_MAP, ROOT_KEY } from '../deploy/pod.ts'
+import { KickedTask } from '../kicked-task.ts'
 import type { Leader } from '../leader/leader.ts'
 import type { ConfigSource, ObjectWriter } from '../source/source.ts'
 
-const COALESCE_MS = 20
-const RETRY_MS = 2000
 const WRITES_AT_ONCE = 8
 const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
@@ -30,13 +29,12 @@ interface Write {
 /** Keeps the ConfigMaps while this replica leads; dispose of it to stop. */
 export class RootsInNamespaces implements Disposable {
   readonly #options: RootsOptions
-  #timer: Timer | undefined
-  #isRunning = false
-  #isKicked = false
-  #isStopped = false
+  readonly #task: KickedTask
 
   constructor(options: RootsOptions) {
     this.#options = options
+    const { log, clock } = options
+    this.#task = new KickedTask({ name: 'roots of the namespaces', run: () => this.#run(), log, clock })
   }
 
   /** Takes one event; only namespaces, Gateways and these ConfigMaps matter. */
@@ -46,28 +44,15 @@ export class RootsInNamespaces implements Disposable {
 
   /** Asks for a look at all namespaces soon. */
   kick(): void {
-    if (this.#isRunning) this.#isKicked = true
-    else this.#later(COALESCE_MS)
+    this.#task.kick()
   }
 
   [Symbol.dispose](): void {
-    this.#isStopped = true
-    this.#timer?.[Symbol.dispose]()
+    this.#task[Symbol.dispose]()
   }
 
-  #later(delayMs: number): void {
-    if (this.#isStopped) return
-    this.#timer?.[Symbol.dispose]()
-    this.#timer = this.#options.clock.after(delayMs, () => {
-      this.#timer = undefined
-      void this.#run()
-    })
-    this.#timer.unref()
-  }
-
-  async #run(): Promise<void> {
-    this.#isRunning = true
-    this.#isKicked = false
+  /** @returns whether all is written */
+  async #run(): Promise<boolean> {
     const due = this.#due()
     const worker = async (): Promise<boolean> => {
       let isWhole = true
@@ -75,9 +60,7 @@ export class RootsInNamespaces implements Disposable {
       return isWhole
     }
     const done = await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, due.length) }, worker))
-    this.#isRunning = false
-    if (this.#isKicked) this.#later(COALESCE_MS)
-    else if (done.includes(false)) this.#later(RETRY_MS)
+    return !done.includes(false)
   }
 
   /** The ConfigMaps to be written. */
@@ -111,7 +94,7 @@ export class RootsInNamespaces implements Disposable {
   /** @returns whether it is as it should be, or somebody else's change will lead back here */
   async #write({ object, isNew }: Write): Promise<boolean> {
     const { source, leader, log } = this.#options
-    if (this.#isStopped || !leader.isLeader) return true // the next leader does it
+    if (this.#task.isStopped || !leader.isLeader) return true // the next leader does it
     const { namespace } = object.metadata
     try {
       await (isNew ? source.create(object) : source.replace(object))

@@ -118,7 +118,7 @@ export class TokenCache {
 }
 
 /** `exp` of a token whose signature the API server has checked, Unix ms; undefined = none can be read, it is not remembered. */
-function expiryMs(token: string): number | undefined {
+export function expiryMs(token: string): number | undefined {
   const payload = token.split('.')[1]
   if (payload === undefined) return undefined
   try {

@@ -1,17 +1,16 @@
 // Runs the plans of reconcile.ts after every change, one Gateway after the other; what fails is tried again. Nothing of the data
 // path waits for it.
-import type { Clock, Timer } from '../../kit/clock.ts'
+import type { Clock } from '../../kit/clock.ts'
 import { codeOf, messageOf } from '../../kit/error.ts'
 import type { Log } from '../../kit/log.ts'
 import type { Gateway } from '../../model/gateway-api.ts'
 import type { ObjectEvent } from '../../model/object.ts'
+import { KickedTask } from '../kicked-task.ts'
 import type { ConfigSource, ObjectWriter } from '../source/source.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
 import type { DeploySettings } from './pod.ts'
 import { DEPLOYED_ONLY, DeployedObjects, planFor, type Step } from './reconcile.ts'
 
-const COALESCE_MS = 20
-const RETRY_MS = 2000
 const RELEVANT: ReadonlySet<string> = new Set(['Gateway', 'Service', 'ServiceAccount', ...DEPLOYED_ONLY])
 
 /** What the deployer works with. */
@@ -28,14 +27,13 @@ export interface DeployerOptions {
 /** Keeps the objects of waypoints as their Gateways want them; dispose of it to stop. */
 export class Deployer implements Disposable {
   readonly #options: DeployerOptions
-  #timer: Timer | undefined
-  #isRunning = false
-  #isKicked = false
-  #isStopped = false
+  readonly #task: KickedTask
   #faults: readonly ObjectFault[] = []
 
   constructor(options: DeployerOptions) {
     this.#options = options
+    const { log, clock } = options
+    this.#task = new KickedTask({ name: 'waypoints', run: () => this.#run(), log, clock })
   }
 
   /** Why Gateways have no waypoint: kind Gateway, its namespace and name, a sentence. */
@@ -50,27 +48,16 @@ export class Deployer implements Disposable {
 
   /** Asks for a run soon. */
   kick(): void {
-    if (this.#isRunning) this.#isKicked = true
-    else this.#later(COALESCE_MS)
+    this.#task.kick()
   }
 
   [Symbol.dispose](): void {
-    this.#isStopped = true
-    this.#timer?.[Symbol.dispose]()
+    this.#task[Symbol.dispose]()
   }
 
-  #later(delayMs: number): void {
-    if (this.#timer !== undefined || this.#isStopped) return
-    this.#timer = this.#options.clock.after(delayMs, () => {
-      this.#timer = undefined
-      void this.#run()
-    })
-  }
-
-  async #run(): Promise<void> {
+  /** @returns whether every waypoint is as it should be, or trying again would not help */
+  async #run(): Promise<boolean> {
     const { source } = this.#options
-    this.#isRunning = true
-    this.#isKicked = false
     const gateways = [...source.objects('gateways')] as Gateway[]
     const objects = new DeployedObjects(source)
     const faults: ObjectFault[] = []
@@ -85,9 +72,7 @@ export class Deployer implements Disposable {
         faults.push({ kind: 'Gateway', namespace, name, field: '', message })
     }
     this.#take(faults)
-    this.#isRunning = false
-    if (this.#isKicked) this.#later(COALESCE_MS)
-    else if (!isWhole) this.#later(RETRY_MS)
+    return isWhole
   }
 
   /** @returns what it failed with */
@@ -95,7 +80,7 @@ export class Deployer implements Disposable {
     const { log } = this.#options
     try {
       for (const step of steps) {
-        if (this.#isStopped) return undefined
+        if (this.#task.isStopped) return undefined
         await this.#act(step)
         const { kind, metadata } = step.object
         log.info('waypoint changed', { waypoint: what, did: step.do, object: `${kind} ${metadata.namespace}/${metadata.name}` })

@@ -1,6 +1,7 @@
 // The pod of a waypoint: its identity, its command line, and no rights at all. The same on the local runtime and on Kubernetes.
 import type { Gateway } from '../../model/gateway-api.ts'
-import type { Container, PodSpec, ResourceRequirements } from '../../model/object.ts'
+import type { Container, ResourceRequirements } from '../../model/container.ts'
+import type { PodSpec } from '../../model/object.ts'
 import type { TracingSettings } from '../../telemetry/trace-settings.ts'
 import { GATEWAY_NAME_LABEL, WAYPOINT_PORT, waypointAccountOf } from '../waypoint-class.ts'
 
@@ -132,10 +133,11 @@ function argumentsOf(gateway: Gateway, settings: DeploySettings): string[] {
 }
 
 /** Kubernetes and the local runtime put values in place of `$(NAME)`; a URL means what it says. */
-function tracingArguments({ endpoint, protocol, sampling }: TracingSettings): string[][] {
+function tracingArguments({ endpoint, protocol, sampling, ca }: TracingSettings): string[][] {
   return [
     ['--otlp-endpoint', endpoint.replaceAll('$', '$$$$')],
     ['--otlp-protocol', protocol],
     ['--trace-sampling', sampling],
+    ...(ca === '' ? [] : [['--otlp-ca', ca]]),
   ]
 }

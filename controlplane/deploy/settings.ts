@@ -1,6 +1,7 @@
 // The control plane's settings about the pods of waypoints: rows of its table, and what becomes of them.
 import type { SettingRow, Settings } from '../../kit/settings.ts'
-import type { ResourceRequirements, StringMap } from '../../model/object.ts'
+import type { ResourceRequirements } from '../../model/container.ts'
+import type { StringMap } from '../../model/object.ts'
 import type { DeploySettings } from './pod.ts'
 
 /** The rows; part of the table of `controlplane/settings.ts`. */

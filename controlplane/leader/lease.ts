@@ -16,8 +16,11 @@ export const LEASE_MS = 10_000
 export const RENEW_DEADLINE_MS = 7000
 /** Pause between two renewals. */
 export const RETRY_MS = 2000
-/** Pause between two looks at another's Lease; the last one ends when it runs out. */
-export const LOOK_MS = 1000
+/**
+ * Pause between two looks at another's Lease; the last one ends when it runs out. A renewal is seen by so much later than it was
+ * written, so a killed leader is followed after the lease and this (and its jitter) at the latest.
+ */
+export const LOOK_MS = 500
 const SOONEST_LOOK_MS = 20
 const RETRY_SHARE = 0.2
 const API_VERSION = 'coordination.k8s.io/v1'

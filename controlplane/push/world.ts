@@ -1,17 +1,9 @@
 // The objects of a source as translation takes them. The casts are here and nowhere else: the API has validated the objects.
 import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
-import type {
-  AuthorizationPolicy,
-  EndpointSlice,
-  Namespace,
-  Node,
-  PeerAuthentication,
-  Pod,
-  Service,
-  ServiceAccount,
-  ServiceCidr,
-} from '../../model/object.ts'
+import type { AuthorizationPolicy, PeerAuthentication } from '../../model/istio-security.ts'
+import type { EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount, ServiceCidr } from '../../model/object.ts'
+import type { ServiceEntry } from '../../model/service-entry.ts'
 import type { ConfigSource } from '../source/source.ts'
 import type { World } from '../translate/mesh.ts'
 
@@ -28,6 +20,7 @@ export function worldOf(source: Pick<ConfigSource, 'objects'>, settling: Readonl
     grpcRoutes: [...source.objects('grpcroutes')] as GrpcRoute[],
     virtualServices: [...source.objects('virtualservices')] as VirtualService[],
     destinationRules: [...source.objects('destinationrules')] as DestinationRule[],
+    serviceEntries: [...source.objects('serviceentries')] as ServiceEntry[],
     rateLimitPolicies: [...source.objects('ratelimitpolicies')] as RateLimitPolicy[],
     authorizationPolicies: [...source.objects('authorizationpolicies')] as AuthorizationPolicy[],
     peerAuthentications: [...source.objects('peerauthentications')] as PeerAuthentication[],

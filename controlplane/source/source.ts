@@ -14,6 +14,7 @@ export const SOURCE_KINDS = [
   'grpcroutes',
   'virtualservices',
   'destinationrules',
+  'serviceentries',
   'ratelimitpolicies',
   'authorizationpolicies',
   'peerauthentications',

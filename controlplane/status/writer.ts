@@ -10,9 +10,11 @@ import type { ProgrammedState } from '../push/programmed.ts'
 import type { ConfigSource, SourceKind } from '../source/source.ts'
 import { RateLimit } from '../rate.ts'
 import type { Finding } from '../translate/gateway/finding.ts'
+import { ISTIO_CONDITION } from '../translate/istio/outcomes.ts'
 import type { ObjectFault } from '../translate/mesh.ts'
 import type { Translation } from '../translate/translate.ts'
 import type { WaypointBinding } from '../translate/waypoint.ts'
+import { entryStatus } from './entry-status.ts'
 import { classStatus, gatewayStatus } from './gateway-status.ts'
 import { mergeConditions } from './merge.ts'
 import { StatusQueue, type StatusWrite } from './queue.ts'
@@ -21,6 +23,10 @@ import type { StatusTarget } from './target.ts'
 
 const POLICY_CONDITION = 'ZtunnelAccepted'
 const SERVICE_CONDITION = 'istio.io/WaypointBound'
+const SERVICE_CONDITIONS: ReadonlySet<string> = new Set([SERVICE_CONDITION])
+/** A policy is enforced by node proxies or by waypoints. */
+const POLICY_CONDITIONS: ReadonlySet<string> = new Set([POLICY_CONDITION, 'WaypointAccepted'])
+const ENTRY_CONDITIONS: ReadonlySet<string> = new Set([ISTIO_CONDITION, SERVICE_CONDITION])
 const ISTIO_KINDS: Readonly<Record<string, SourceKind>> = {
   VirtualService: 'virtualservices',
   DestinationRule: 'destinationrules',
@@ -39,7 +45,10 @@ const EXPECTED: ReadonlySet<string> = new Set(['CONFLICT', 'NOT_FOUND'])
 
 /** One translation and what is known besides. */
 export interface StatusReport {
-  readonly translation: Pick<Translation, 'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings' | 'readyGateways'>
+  readonly translation: Pick<
+    Translation,
+    'outcomes' | 'routeOutcomes' | 'istioOutcomes' | 'gateways' | 'bindings' | 'entries' | 'waypointFindings' | 'readyGateways'
+  >
   readonly faults: readonly ObjectFault[]
   /** Which waypoints hold what they must. */
   readonly programmed: ProgrammedState
@@ -98,15 +107,22 @@ export class StatusWriter implements Disposable {
     for (const [object, outcome] of outcomes) {
       const isAccepted = outcome.reason === 'Accepted' || outcome.reason === 'PartiallyInvalid'
       const finding: Finding = { type: POLICY_CONDITION, status: isAccepted ? 'True' : 'False', ...outcome }
-      this.#once('authorizationpolicies', object, outcome, () => conditionStatus(object, POLICY_CONDITION, [finding], now))
+      this.#once('authorizationpolicies', object, outcome, () => conditionStatus(object, POLICY_CONDITIONS, [finding], now))
     }
+    for (const [object, finding] of report.translation.waypointFindings)
+      this.#once('authorizationpolicies', object, finding, () => conditionStatus(object, POLICY_CONDITIONS, [finding], now))
     for (const [object, outcome] of routeOutcomes) {
       const kind = object.kind === 'GRPCRoute' ? 'grpcroutes' : 'httproutes'
       this.#once(kind, object, outcome, () => routeStatus(object, outcome, now))
     }
     for (const [object, finding] of report.translation.istioOutcomes) {
       const kind = ISTIO_KINDS[object.kind]
-      if (kind !== undefined) this.#once(kind, object, finding, () => conditionStatus(object, finding.type, [finding], now))
+      if (kind !== undefined) this.#once(kind, object, finding, () => conditionStatus(object, new Set([finding.type]), [finding], now))
+    }
+    for (const [object, outcome] of report.translation.entries) {
+      const { finding, binding, addresses } = outcome
+      const findings = [finding, ...(binding === undefined ? [] : [bindingFinding(binding)])]
+      this.#once('serviceentries', object, outcome, () => entryStatus(object, findings, ENTRY_CONDITIONS, addresses, now))
     }
     this.#reportGateways(report, now)
     this.#reportServices(report.translation.bindings, now)
@@ -137,7 +153,7 @@ export class StatusWriter implements Disposable {
       const binding = bindings.get(object)
       const findings = binding === undefined ? [] : [bindingFinding(binding)]
       const isSaid = conditionsOf(object).some(({ type }) => type === SERVICE_CONDITION)
-      if (binding !== undefined || isSaid) this.#put('services', object, conditionStatus(object, SERVICE_CONDITION, findings, now))
+      if (binding !== undefined || isSaid) this.#put('services', object, conditionStatus(object, SERVICE_CONDITIONS, findings, now))
     }
   }
 
@@ -219,10 +235,10 @@ export class StatusWriter implements Disposable {
   }
 }
 
-/** The status with one condition of ours; undefined = it says so already. */
-function conditionStatus(object: MeshObject, type: string, findings: readonly Finding[], now: string): object | undefined {
+/** The status with our conditions, of the types given; undefined = it says so already. */
+function conditionStatus(object: MeshObject, types: ReadonlySet<string>, findings: readonly Finding[], now: string): object | undefined {
   const old = conditionsOf(object)
-  const conditions = mergeConditions(old, findings, new Set([type]), { generation: object.metadata.generation ?? 0, now })
+  const conditions = mergeConditions(old, findings, types, { generation: object.metadata.generation ?? 0, now })
   return conditions === old ? undefined : { conditions }
 }
 

@@ -1,11 +1,12 @@
 // AuthorizationPolicy -> Authorization for the node proxies. Follows istio/istio:pilot/pkg/serviceregistry/ambient/authorization.go,
 // but stricter: what L4 cannot see makes an ALLOW rule disappear and a DENY rule match more, never less.
-import type { AuthorizationOperation, AuthorizationPolicy, AuthorizationRule, AuthorizationSource } from '../../model/object.ts'
+import type { AuthorizationOperation, AuthorizationPolicy, AuthorizationRule, AuthorizationSource } from '../../model/istio-security.ts'
 import { type Authorization, EMPTY_MATCH, type PolicyAction, type PolicyMatch } from '../../model/policy.ts'
 import { type MeshNames, namespaceOf, type Note } from './mesh.ts'
 import { cidrsOf, type Field, type MutableMatch, portsOf, serviceAccountsOf, stringsOf } from './policy-field.ts'
 
-const DRY_RUN = 'istio.io/dry-run'
+/** Annotation of policies that are to be logged only. */
+export const DRY_RUN = 'istio.io/dry-run'
 
 /** How a policy was taken; becomes its condition `ZtunnelAccepted`. */
 export interface PolicyOutcome {
@@ -54,7 +55,8 @@ function refused(message: string): PolicyTranslation {
   return { policy: undefined, outcome: { reason: 'UnsupportedValue', message } }
 }
 
-interface RuleContext {
+/** The policy that a rule stands in. */
+export interface RuleContext {
   readonly action: PolicyAction
   readonly namespace: string
   readonly path: string
@@ -94,12 +96,14 @@ function clauseOf(
   return hasEmpty ? undefined : [...matches]
 }
 
-type Lost = (field: string, message: string) => void
+/** Says what of a rule could not be expressed. */
+export type Lost = (field: string, message: string) => void
 
 const L7_SOURCE = ['requestPrincipals', 'notRequestPrincipals', 'remoteIpBlocks', 'notRemoteIpBlocks']
 const L7_OPERATION = ['hosts', 'notHosts', 'methods', 'notMethods', 'paths', 'notPaths']
 
-function sourceMatch(source: AuthorizationSource, { namespace }: RuleContext, lost: Lost): PolicyMatch {
+/** A source as far as the connection shows it. */
+export function sourceMatch(source: AuthorizationSource, { namespace }: RuleContext, lost: Lost): PolicyMatch {
   const match: MutableMatch = { ...EMPTY_MATCH }
   const fields: Readonly<Record<string, Field>> = {
     principals: stringsOf('principals', withoutScheme),
@@ -122,9 +126,11 @@ function operationMatch(operation: AuthorizationOperation, lost: Lost): PolicyMa
   return match
 }
 
-type Condition = NonNullable<AuthorizationRule['when']>[number]
+/** One entry of `when`. */
+export type Condition = NonNullable<AuthorizationRule['when']>[number]
 
-function conditionMatch({ key, values, notValues }: Condition, { namespace }: RuleContext, lost: Lost): PolicyMatch {
+/** A condition as far as the connection shows it. */
+export function conditionMatch({ key, values, notValues }: Condition, { namespace }: RuleContext, lost: Lost): PolicyMatch {
   const match: MutableMatch = { ...EMPTY_MATCH }
   const pairs: Readonly<Record<string, readonly [Field, Field]>> = {
     'source.ip': [cidrsOf('sourceIps'), cidrsOf('notSourceIps')],

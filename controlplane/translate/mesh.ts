@@ -1,18 +1,9 @@
 // What translation works on: the objects of one moment and the mesh's own names. And what it says about objects that are wrong.
 import type { Gateway, GrpcRoute, HttpRoute } from '../../model/gateway-api.ts'
 import type { DestinationRule, RateLimitPolicy, VirtualService } from '../../model/istio-networking.ts'
-import type {
-  AuthorizationPolicy,
-  EndpointSlice,
-  MeshObject,
-  Namespace,
-  Node,
-  PeerAuthentication,
-  Pod,
-  Service,
-  ServiceAccount,
-  ServiceCidr,
-} from '../../model/object.ts'
+import type { AuthorizationPolicy, PeerAuthentication } from '../../model/istio-security.ts'
+import type { EndpointSlice, MeshObject, Namespace, Node, Pod, Service, ServiceAccount, ServiceCidr } from '../../model/object.ts'
+import type { ServiceEntry } from '../../model/service-entry.ts'
 
 /** Names that hold for the whole mesh. */
 export interface MeshNames {
@@ -40,6 +31,7 @@ export interface World {
   readonly grpcRoutes: readonly GrpcRoute[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
+  readonly serviceEntries: readonly ServiceEntry[]
   readonly rateLimitPolicies: readonly RateLimitPolicy[]
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly peerAuthentications: readonly PeerAuthentication[]

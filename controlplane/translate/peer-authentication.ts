@@ -1,6 +1,7 @@
 // PeerAuthentication -> DENY policies against plaintext. Follows istio/istio:pilot/pkg/serviceregistry/ambient/authorization.go:
 // mesh <- namespace <- workload, UNSET inherits, the oldest wins; DISABLE counts as PERMISSIVE.
-import type { MutualTlsMode, PeerAuthentication, StringMap } from '../../model/object.ts'
+import type { MutualTlsMode, PeerAuthentication } from '../../model/istio-security.ts'
+import type { StringMap } from '../../model/object.ts'
 import { type Authorization, EMPTY_MATCH, type PolicyMatch } from '../../model/policy.ts'
 import { labelsMatch, type MeshNames, namespaceOf, type Note, noteFor, type ObjectFault } from './mesh.ts'
 

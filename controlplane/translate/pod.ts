@@ -82,7 +82,7 @@ function addressesOf(pod: Pod, note: Note): IpAddress[] {
     if (ip === undefined || isLocal(ip)) note('status.podIPs', `${JSON.stringify(text)} is not an address that others can reach`)
     else if (!addresses.includes(ip)) addresses.push(ip)
   }
-  return addresses
+  return addresses.slice() // no room for more: an array that was pushed to has some for 17
 }
 
 function isReady(pod: Pod): boolean {

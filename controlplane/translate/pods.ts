@@ -2,13 +2,15 @@
 // (their namespace, node, policies, waypoints, memberships); of these, only what has become another value counts as changed.
 import { isDeepStrictEqual } from 'node:util'
 import type { Gateway } from '../../model/gateway-api.ts'
-import type { AuthorizationPolicy, Namespace, Node, Pod } from '../../model/object.ts'
+import type { AuthorizationPolicy } from '../../model/istio-security.ts'
+import type { Namespace, Node, Pod } from '../../model/object.ts'
 import type { PortPair, ServiceKey, Workload } from '../../model/workload.ts'
 import { attempt } from './memo.ts'
 import type { Memberships, SliceMember } from './memberships.ts'
 import { labelsMatch, type MeshNames, namespaceOf, noteFor, type ObjectFault } from './mesh.ts'
 import type { PeerAuthenticationView } from './peer-authentication.ts'
 import { localityOf, podToWorkload, uidOf } from './pod.ts'
+import type { EntriesResult, EntrySelection } from './service-entry/service-entries.ts'
 import type { WaypointPods } from './waypoint-pod.ts'
 import { bindingOf } from './waypoint.ts'
 
@@ -27,6 +29,8 @@ export interface PodContext {
   /** Uids. */
   readonly settling: ReadonlySet<string>
   readonly memberships: Memberships
+  /** Pods that ServiceEntries select, and endpoints that they write. */
+  readonly entries: Pick<EntriesResult, 'selecting' | 'members'>
 }
 
 /** What to look at. */
@@ -70,6 +74,10 @@ export class PodTranslator {
 
   pod(key: string): Pod | undefined {
     return this.#pods.get(key)
+  }
+
+  *podsIn(namespace: string): Generator<Pod> {
+    for (const pod of this.#pods.values()) if (namespaceOf(pod) === namespace) yield pod
   }
 
   /** Differences between what was given to the runs before and a full list. */
@@ -127,7 +135,7 @@ export class PodTranslator {
   }
 
   #make(key: string, pod: Pod, context: PodContext, faults: ObjectFault[]): Workload | undefined {
-    const { namespaces, nodes, waypoints, waypointPods, selecting, peers, settling, memberships } = context
+    const { namespaces, nodes, waypoints, waypointPods, selecting, peers, settling, memberships, entries } = context
     const namespace = namespaces.get(namespaceOf(pod))
     const own = waypointPods.gatewayOf(pod)
     const waypoint = own === undefined ? bindingOf(pod, namespace, 'workload', waypoints, this.#names)?.address : undefined
@@ -141,7 +149,7 @@ export class PodTranslator {
       waypoint,
       isWaypoint: own !== undefined,
       policies: policyReferences(pod, selecting, peers, this.#names, settling),
-      services: this.#servicesOf(members),
+      services: withEntries(this.#servicesOf(members), entries.selecting.get(namespaceOf(pod)), pod),
     }
     return podToWorkload(pod, inputs, this.#names, noteFor(pod, faults))
   }
@@ -162,10 +170,14 @@ export class PodTranslator {
     if (pod !== undefined) this.#put(uidOf(pod, this.#names), undefined, before)
   }
 
-  #placeBare({ memberships, waypointPods }: PodContext, before: Map<string, Workload | undefined>): void {
+  #placeBare({ memberships, waypointPods, entries }: PodContext, before: Map<string, Workload | undefined>): void {
     const bare = new Set<string>()
     for (const workload of memberships.bare()) {
       if (![...workload.services.keys()].every((service) => waypointPods.allows(service, undefined))) continue
+      bare.add(workload.uid)
+      this.#put(workload.uid, workload, before)
+    }
+    for (const { workload } of entries.members) {
       bare.add(workload.uid)
       this.#put(workload.uid, workload, before)
     }
@@ -184,6 +196,19 @@ export class PodTranslator {
   }
 }
 
+/** Services of a pod with the hosts of the ServiceEntries that select it. */
+function withEntries(
+  services: ReadonlyMap<ServiceKey, readonly PortPair[]>,
+  selections: readonly EntrySelection[] | undefined,
+  pod: Pod,
+): ReadonlyMap<ServiceKey, readonly PortPair[]> {
+  const own = (selections ?? []).filter(({ labels }) => labelsMatch(labels, pod.metadata.labels))
+  if (own.length === 0) return services
+  const all = new Map(services)
+  for (const selection of own) for (const key of selection.services) all.set(key, selection.ports)
+  return all
+}
+
 /** `namespace/name` */
 export function keyOf({ metadata }: Pod): string {
   return `${metadata.namespace ?? ''}/${metadata.name}`
@@ -197,6 +222,7 @@ function differenceOf(
 ): { readonly isAll: boolean; readonly namespaces: ReadonlySet<string>; readonly nodes: ReadonlySet<string> } {
   const namespaces = new Set(differingKeys(last.namespaces, next.namespaces, (a, b) => a === b))
   for (const namespace of differingKeys(last.selecting, next.selecting, hasSameSelectors)) namespaces.add(namespace)
+  for (const namespace of differingKeys(last.entries.selecting, next.entries.selecting, isDeepStrictEqual)) namespaces.add(namespace)
   const isSameLocality = (a: Node | undefined, b: Node | undefined): boolean => a === b || isDeepStrictEqual(localityOf(a), localityOf(b))
   const nodes = new Set(differingKeys(last.nodes, next.nodes, isSameLocality))
   const isAll =

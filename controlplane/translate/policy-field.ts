@@ -57,7 +57,8 @@ export function serviceAccountsOf(name: AccountField, ownNamespace: string): Fie
   }
 }
 
-function stringMatch(text: string): StringMatch | undefined {
+/** `*` = presence, `abc*` = prefix, `*abc` = suffix, else exact; undefined = no pattern of this language. */
+export function stringMatch(text: string): StringMatch | undefined {
   if (text === '') return undefined
   if (text === '*') return { kind: 'presence' }
   // A star in the middle is no pattern in this language: it would silently match only itself.
@@ -67,7 +68,8 @@ function stringMatch(text: string): StringMatch | undefined {
   return { kind: 'exact', value: text }
 }
 
-function parseAll<T>(texts: readonly string[], parse: (text: string) => T | undefined): { values: T[] } | { bad: string } {
+/** All values of a list, or the first that is bad. */
+export function parseAll<T>(texts: readonly string[], parse: (text: string) => T | undefined): { values: T[] } | { bad: string } {
   const values: T[] = []
   for (const text of texts) {
     const value = parse(text)

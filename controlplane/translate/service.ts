@@ -5,7 +5,8 @@ import type { AppProtocol, IpFamilies, LoadBalancing, RoutingScope, Service, Ser
 import type { GatewayAddress } from '../../model/workload.ts'
 import { hostnameOf, type MeshNames, namespaceOf, type Note } from './mesh.ts'
 
-const TRAFFIC_DISTRIBUTION = 'networking.istio.io/traffic-distribution'
+/** Annotation of Services, ServiceEntries and namespaces. */
+export const TRAFFIC_DISTRIBUTION = 'networking.istio.io/traffic-distribution'
 
 /** Whether a service is modelled at all: names of other places are left to DNS. */
 export function isModelled(service: KubeService): boolean {
@@ -42,6 +43,7 @@ export function serviceToModel(
     loadBalancing: loadBalancingOf(service, namespace, note),
     ipFamilies: familiesOf(spec?.ipFamilies),
     isCanonical: true,
+    isPrivate: false,
   }
 }
 
@@ -74,7 +76,8 @@ const BY_NAME: Readonly<Record<string, AppProtocol>> = {
   'kubernetes.io/ws': 'HTTP11',
 }
 
-function appProtocolOf({ appProtocol, name }: KubePort): AppProtocol {
+/** What a port says that it carries: by its appProtocol, else by its name. */
+export function appProtocolOf({ appProtocol, name }: Pick<KubePort, 'appProtocol' | 'name'>): AppProtocol {
   const text = (appProtocol ?? (name === 'grpc-web' ? name : name?.split('-')[0]) ?? '').toLowerCase()
   return (Object.hasOwn(BY_NAME, text) ? BY_NAME[text] : undefined) ?? 'UNKNOWN'
 }
@@ -89,8 +92,18 @@ function loadBalancingOf(service: KubeService, namespace: Namespace | undefined,
   const { spec, metadata } = service
   const allowsUnhealthy = spec?.publishNotReadyAddresses === true
   if (spec?.internalTrafficPolicy === 'Local') return { routingPreference: ['NODE'], mode: 'STRICT', allowsUnhealthy }
-  const wanted =
-    metadata.annotations?.[TRAFFIC_DISTRIBUTION] ?? spec?.trafficDistribution ?? namespace?.metadata.annotations?.[TRAFFIC_DISTRIBUTION]
+  const wanted = metadata.annotations?.[TRAFFIC_DISTRIBUTION] ?? spec?.trafficDistribution
+  return preferenceOf(wanted, namespace, allowsUnhealthy, note)
+}
+
+/** What an object or its namespace prefers. @param own the object's word, PreferClose and so on */
+export function preferenceOf(
+  own: string | undefined,
+  namespace: Namespace | undefined,
+  allowsUnhealthy: boolean,
+  note: Note,
+): LoadBalancing | undefined {
+  const wanted = own ?? namespace?.metadata.annotations?.[TRAFFIC_DISTRIBUTION]
   const routingPreference = wanted !== undefined && Object.hasOwn(PREFERENCES, wanted) ? PREFERENCES[wanted] : undefined
   if (routingPreference !== undefined) return { routingPreference, mode: 'FAILOVER', allowsUnhealthy }
   if (wanted !== undefined && wanted !== 'Any') note('spec.trafficDistribution', `${JSON.stringify(wanted)} is not known; taken as absent`)

@@ -3,13 +3,16 @@
 // nothing but those that have changed.
 import type { Cidr } from '../../model/address.ts'
 import type { Gateway } from '../../model/gateway-api.ts'
-import type { AuthorizationPolicy, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
+import type { AuthorizationPolicy } from '../../model/istio-security.ts'
+import type { MeshObject, Namespace, Node, Pod, Service as KubeService } from '../../model/object.ts'
 import { SERVICE_NAME_LABEL } from '../../model/object.ts'
 import type { Authorization } from '../../model/policy.ts'
 import { type Service, serviceKeyOf } from '../../model/service.ts'
+import type { ServiceEntry } from '../../model/service-entry.ts'
 import type { ServiceKey, Workload } from '../../model/workload.ts'
 import { type PolicyOutcome, type PolicyTranslation, translateAuthorization } from './authorization.ts'
 import { type SliceTranslation, translateSlice } from './endpoint-slice.ts'
+import type { Finding } from './gateway/finding.ts'
 import { RoutesTranslator, type RoutesTranslation } from './gateway/routes.ts'
 import type { Member } from './istio/backends.ts'
 import { type IstioTranslation, IstioTranslator } from './istio/istio.ts'
@@ -21,7 +24,9 @@ import { type PeerAuthenticationView, translatePeerAuthentications } from './pee
 import { uidOf } from './pod.ts'
 import { PodTranslator } from './pods.ts'
 import { isModelled, serviceToModel } from './service.ts'
+import { type EntriesResult, type EntryOutcome, ServiceEntries } from './service-entry/service-entries.ts'
 import { WaypointPods } from './waypoint-pod.ts'
+import { WaypointPolicies } from './waypoint-policies.ts'
 import { bindingOf, hasSameWaypoints, indexWaypoints, type WaypointBinding, withReadiness } from './waypoint.ts'
 
 /** Everything that is published, and what is to be said about the objects. In force until the next run. */
@@ -34,6 +39,9 @@ export interface Translation extends RoutesTranslation, IstioTranslation {
   readonly outcomes: ReadonlyMap<AuthorizationPolicy, PolicyOutcome>
   /** Services that name a waypoint. */
   readonly bindings: ReadonlyMap<KubeService, WaypointBinding>
+  readonly entries: ReadonlyMap<ServiceEntry, EntryOutcome>
+  /** Policies that name services or waypoints. */
+  readonly waypointFindings: ReadonlyMap<AuthorizationPolicy, Finding>
   /** Gateways (`namespace/name`) of which a pod takes connections. */
   readonly readyGateways: ReadonlySet<string>
   readonly faults: readonly ObjectFault[]
@@ -58,9 +66,12 @@ export class Translator {
   readonly #names: MeshNames
   readonly #routes: RoutesTranslator
   readonly #istio: IstioTranslator
+  readonly #entries: ServiceEntries
+  readonly #waypointPolicies = new WaypointPolicies()
   readonly #memos = new ObjectMemos()
   readonly #networks = new LastValue<{ readonly networks: readonly Cidr[]; readonly faults: readonly ObjectFault[] }>()
   readonly #peers = new LastValue<{ readonly peers: PeerAuthenticationView; readonly faults: readonly ObjectFault[] }>()
+  readonly #allNetworks = new LastValue<readonly Cidr[]>()
   #pods: PodTranslator
   #memberships = new Memberships()
   #waypoints: ReadonlyMap<string, Gateway> = new Map() // the same map while no waypoint changes but in its status
@@ -71,6 +82,7 @@ export class Translator {
     this.#names = names
     this.#routes = new RoutesTranslator(names)
     this.#istio = new IstioTranslator(names)
+    this.#entries = new ServiceEntries(names)
     this.#pods = new PodTranslator(names)
   }
 
@@ -98,26 +110,49 @@ export class Translator {
     for (const node of world.nodes) nodes.set(node.metadata.name, node)
     const waypoints = indexWaypoints(world.gateways)
     const waypointPods = this.#waypointPodsOf(world, waypoints)
+    const networks = this.#networksOf(world, faults)
     const { services, byName, bindings } = this.#services(world, namespaces, waypoints, faults)
+    const entries = this.#entries.run({
+      objects: world.serviceEntries,
+      namespaces,
+      waypoints,
+      networks,
+      isService: (key) => services.has(key),
+    })
+    for (const [key, service] of entries.services) services.set(key, service)
     const moved = this.#memberships.update(this.#slices(world, byName, faults))
     const peers = this.#peersOf(world, faults)
     const { policies, selecting, outcomes } = this.#policies(world, faults)
     for (const policy of peers.policies) policies.set(`${policy.namespace}/${policy.name}`, policy)
     const { settling } = world
     const memberships = this.#memberships
-    const context = { namespaces, nodes, waypoints: this.#waypoints, waypointPods, selecting, peers, settling, memberships }
+    const context = { namespaces, nodes, waypoints: this.#waypoints, waypointPods, selecting, peers, settling, memberships, entries }
     const changed = this.#pods.run({ changed: changedPods ?? this.#pods.compare(world.pods), moved, context })
     faults.push(...this.#pods.faults())
     const { workloads } = this.#pods
     const readyGateways = waypointPods.ready(this.#pods.tunnels)
     for (const [service, binding] of bindings) bindings.set(service, withReadiness(binding, readyGateways))
-    const networks = this.#networksOf(world, faults)
     this.#memos.endRun()
-    const routes = this.#routes.translate({ world, services, waypoints })
-    const membersOf = (wanted: ReadonlySet<ServiceKey>): Map<ServiceKey, Member[]> => this.#members(wanted)
-    const istio = this.#istio.translate({ world, services, membersOf, listeners: routes.listeners })
-    faults.push(...routes.faults, ...istio.faults)
-    return { ...routes, ...istio, workloads, services, policies, networks, outcomes, bindings, readyGateways, faults, changed }
+    const routes = this.#routes.translate({ world, services, waypoints, entries })
+    const membersOf = (wanted: ReadonlySet<ServiceKey>): Map<ServiceKey, Member[]> => this.#members(wanted, entries)
+    const istio = this.#istio.translate({ world, services, membersOf, listeners: routes.listeners, entries })
+    const guarded = this.#waypointPolicies.run(world.authorizationPolicies, istio.listeners, {
+      names: this.#names,
+      waypoints,
+      entries,
+      hasService: (key) => services.has(key),
+    })
+    faults.push(...routes.faults, ...istio.faults, ...findingFaults(entryFindings(entries)), ...findingFaults(guarded.findings))
+    const published = {
+      workloads,
+      services,
+      policies,
+      networks: this.#allNetworks.get([networks, entries.blocks.length], () => [...networks, ...entries.blocks]),
+      entries: withReadyWaypoints(entries.outcomes, readyGateways),
+      listeners: guarded.listeners,
+      waypointFindings: guarded.findings,
+    }
+    return { ...routes, ...istio, ...published, outcomes, bindings, readyGateways, faults, changed }
   }
 
   #waypointPodsOf(world: World, waypoints: ReadonlyMap<string, Gateway>): WaypointPods {
@@ -206,7 +241,7 @@ export class Translator {
   }
 
   /** Workloads behind services, with the labels of their pods. */
-  #members(wanted: ReadonlySet<ServiceKey>): Map<ServiceKey, Member[]> {
+  #members(wanted: ReadonlySet<ServiceKey>, { members, selecting }: EntriesResult): Map<ServiceKey, Member[]> {
     const { workloads } = this.#pods
     const found = new Map<ServiceKey, Map<string, Member>>([...wanted].map((service) => [service, new Map()]))
     for (const [service, keys] of this.#memberships.podsOf(wanted)) {
@@ -216,12 +251,53 @@ export class Translator {
         if (workloads.get(uid)?.services.has(service) === true) found.get(service)?.set(uid, { uid, labels: pod?.metadata.labels ?? {} })
       }
     }
+    for (const [namespace, selections] of selecting) {
+      if (!selections.some(({ services }) => services.some((service) => wanted.has(service)))) continue
+      for (const pod of this.#pods.podsIn(namespace)) {
+        const uid = uidOf(pod, this.#names)
+        for (const service of workloads.get(uid)?.services.keys() ?? [])
+          found.get(service)?.set(uid, { uid, labels: pod.metadata.labels ?? {} })
+      }
+    }
+    for (const { workload, labels } of members)
+      for (const service of workload.services.keys()) found.get(service)?.set(workload.uid, { uid: workload.uid, labels })
     for (const { uid, services } of this.#memberships.bare()) {
       if (!workloads.has(uid)) continue
       for (const service of services.keys()) found.get(service)?.set(uid, { uid, labels: {} })
     }
     return new Map([...found].map(([service, members]) => [service, [...members.values()]]))
   }
+}
+
+const READY = new WeakMap<EntryOutcome, EntryOutcome>()
+
+/** An outcome that says the same is the same value again. */
+function withReadyWaypoints(
+  outcomes: ReadonlyMap<ServiceEntry, EntryOutcome>,
+  ready: ReadonlySet<string>,
+): ReadonlyMap<ServiceEntry, EntryOutcome> {
+  return new Map(
+    [...outcomes].map(([object, outcome]) => {
+      const binding = outcome.binding === undefined ? undefined : withReadiness(outcome.binding, ready)
+      if (binding === outcome.binding) return [object, outcome]
+      const known = READY.get(outcome)
+      const next = known?.binding?.reason === binding?.reason && known !== undefined ? known : { ...outcome, binding }
+      READY.set(outcome, next)
+      return [object, next]
+    }),
+  )
+}
+
+/** One fault per object of which something is not in force. */
+function findingFaults(findings: Iterable<readonly [MeshObject, Finding]>): ObjectFault[] {
+  const faults: ObjectFault[] = []
+  for (const [object, { status, reason, message }] of findings)
+    if (status !== 'True' || reason !== 'Accepted') noteFor(object, faults)('spec', message)
+  return faults
+}
+
+function* entryFindings({ outcomes }: EntriesResult): Generator<readonly [MeshObject, Finding]> {
+  for (const [object, { finding }] of outcomes) yield [object, finding]
 }
 
 const UNREADABLE: PolicyTranslation = {

@@ -23,6 +23,7 @@ const TRIMS: Readonly<Record<string, Trim>> = {
       'grpcroutes',
       'virtualservices',
       'destinationrules',
+      'serviceentries',
       'ratelimitpolicies',
       'authorizationpolicies',
       'peerauthentications',

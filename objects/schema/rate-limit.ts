@@ -5,14 +5,21 @@ import { goDuration } from './virtual-service.ts'
 
 const MAX_REQUESTS = 1_000_000_000
 
+const GROUPS = {
+  Service: 'core',
+  ServiceEntry: 'networking.istio.io',
+  HTTPRoute: 'gateway.networking.k8s.io',
+  Gateway: 'gateway.networking.k8s.io',
+} as const
+
 const target = z
   .strictObject({
     group: z.string().max(253).optional(),
-    kind: z.enum(['Service', 'HTTPRoute', 'Gateway']),
+    kind: z.enum(['Service', 'ServiceEntry', 'HTTPRoute', 'Gateway']),
     name: dnsSubdomain,
     sectionName: z.string().min(1).max(253).optional(),
   })
-  .refine(({ kind, group = '' }) => group === '' || group === (kind === 'Service' ? 'core' : 'gateway.networking.k8s.io'), {
+  .refine(({ kind, group = '' }) => group === '' || group === GROUPS[kind], {
     message: 'is not the group of this kind',
     path: ['group'],
   })

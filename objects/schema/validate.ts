@@ -8,6 +8,7 @@ import { objectMeta } from './meta.ts'
 import { deploymentSpec, podSpec } from './pod.ts'
 import { authorizationPolicySpec, peerAuthenticationSpec } from './policy.ts'
 import { rateLimitPolicySpec } from './rate-limit.ts'
+import { serviceEntrySpec } from './service-entry.ts'
 import { configMapFields, endpointSliceFields, eventFields, nodeSpec, secretFields, serviceCidrSpec, serviceSpec } from './service.ts'
 import { virtualServiceSpec } from './virtual-service.ts'
 
@@ -35,6 +36,7 @@ const SPECS: Readonly<Record<string, z.ZodType>> = {
   ReferenceGrant: z.looseObject({ spec: referenceGrantSpec }),
   VirtualService: z.looseObject({ spec: virtualServiceSpec }),
   DestinationRule: z.looseObject({ spec: destinationRuleSpec }),
+  ServiceEntry: z.looseObject({ spec: serviceEntrySpec }),
   RateLimitPolicy: z.looseObject({ spec: rateLimitPolicySpec }),
   Node: z.looseObject({ spec: nodeSpec.optional() }),
   ServiceCIDR: z.looseObject({ spec: serviceCidrSpec }),

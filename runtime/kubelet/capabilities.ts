@@ -1,6 +1,6 @@
 // Linux capabilities of containers: containerd's default set, changed by securityContext, minus those that would let a pod
 // out of its sandbox or into the mesh's programs. Turned into arguments of setpriv.
-import type { SecurityContext } from '../../model/object.ts'
+import type { SecurityContext } from '../../model/container.ts'
 import { runtimeFailure } from '../errors.ts'
 
 /** containerd's default, pkg/oci defaultUnixCaps. */

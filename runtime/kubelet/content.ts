@@ -1,6 +1,7 @@
 // What a pod takes from ConfigMaps, Secrets, tokens and its own fields: environment variables and files of volumes.
 // Pure functions over objects that the caller looked up; names and shapes follow Kubernetes.
-import type { Container, KeyToPath, MeshObject, Pod, Volume } from '../../model/object.ts'
+import type { Container, KeyToPath, Volume } from '../../model/container.ts'
+import type { MeshObject, Pod } from '../../model/object.ts'
 import { runtimeFailure } from '../errors.ts'
 
 /** Finds a ConfigMap or Secret of the pod's namespace; undefined when there is none. */

@@ -5,7 +5,7 @@ import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { type Clock, pause } from '../../kit/clock.ts'
 import { messageOf } from '../../kit/error.ts'
-import type { Container, Probe } from '../../model/object.ts'
+import type { Container, Probe } from '../../model/container.ts'
 
 /** Outcome of one try; `reason` is shown in the event. */
 export type ProbeResult = { readonly isGood: true } | { readonly isGood: false; readonly reason: string }

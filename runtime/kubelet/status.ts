@@ -1,5 +1,6 @@
 // Status of a pod from what its worker knows: phase, conditions, addresses, container states. Pure.
-import type { Condition, Container, ContainerStatus, Pod, PodPhase, PodStatus } from '../../model/object.ts'
+import type { Container, ContainerStatus } from '../../model/container.ts'
+import type { Condition, Pod, PodPhase, PodStatus } from '../../model/object.ts'
 import type { ContainerView } from './container.ts'
 
 /** What the worker knows. `ips` undefined = no sandbox yet. */

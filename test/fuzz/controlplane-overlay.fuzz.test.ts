@@ -80,6 +80,7 @@ function tableOf(routes: readonly Route[]): RouteTable {
     routes,
     consumerRoutes: new Map(),
     rateLimits: [],
+    authorization: [],
     isGrpcOnly: false,
   }
   return new RouteTable(listener)

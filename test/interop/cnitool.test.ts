@@ -1,14 +1,14 @@
 // The plugin behind the reference implementation of CNI: cnitool executes a conf list, ours last, on the real kernel.
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type PluginArch, pluginBinary } from '../../cni/plugin/binary.ts'
 import { AgentNode, type AgentPod } from '../support/agent-node.ts'
+import { builtByGo } from '../support/built-by-go.ts'
 import { prevResult } from '../support/cni-plugin.ts'
 
 const VERSION = 'v1.3.0'
-const ROOT = join(import.meta.dirname, '../..')
 /** The plugin before ours: says what a file says. */
 const FIRST = `#!/bin/sh
 case "$CNI_COMMAND" in
@@ -19,16 +19,8 @@ esac
 
 /** Builds cnitool unless it is there. @throws with Go's own output */
 function buildCnitool(): string {
-  const go = process.env.GO
-  assert.ok(go !== undefined, 'run this tier by `npm run test:interop`, which sets GO')
-  const folder = join(ROOT, '.cache', 'interop', `cnitool-${VERSION}`)
-  const path = join(folder, 'cnitool')
-  if (existsSync(path)) return path
-  mkdirSync(folder, { recursive: true })
-  const env = { ...process.env, GOBIN: folder, CGO_ENABLED: '0' }
-  const built = spawnSync(go, ['install', '-trimpath', `github.com/containernetworking/cni/cnitool@${VERSION}`], { encoding: 'utf8', env })
-  assert.equal(built.status, 0, `go install: ${built.error ?? built.stderr}`)
-  return path
+  const packages = [`github.com/containernetworking/cni/cnitool@${VERSION}`]
+  return join(builtByGo({ name: 'cnitool', packages }), 'cnitool')
 }
 
 describe('cnitool', function () {

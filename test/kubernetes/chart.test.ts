@@ -8,6 +8,7 @@ import { readSettings as readCni } from '../../cni/settings.ts'
 import { readSettings as readControlplane } from '../../controlplane/settings.ts'
 import { SOURCE_KINDS } from '../../controlplane/source/source.ts'
 import { readSettings as readZtunnel } from '../../ztunnel/settings.ts'
+import { selfSigned } from '../support/self-signed.ts'
 import { makeBinaries } from './cluster/binaries.ts'
 import { attempt } from './cluster/processes.ts'
 
@@ -18,6 +19,7 @@ interface Container {
   readonly args: readonly string[]
   readonly env?: readonly { readonly name: string; readonly value?: string; readonly valueFrom?: { readonly fieldRef?: object } }[]
   readonly resources?: { readonly requests?: Record<string, string>; readonly limits?: Record<string, string> }
+  readonly ports?: readonly object[]
   readonly readinessProbe?: object
   readonly securityContext?: {
     readonly privileged?: boolean
@@ -57,6 +59,7 @@ const VARIABLES: Readonly<Record<string, string>> = {
   POD_NAME: 'pod',
   POD_NAMESPACE: NAMESPACE,
   INSTANCE_IP: '10.1.2.3',
+  HOST_IP: '10.1.2.3',
 }
 let helm: string
 
@@ -100,12 +103,22 @@ describe('the chart', () => {
     plain = await render()
   })
 
+  it("the agents' metrics are served on the nodes' addresses, with their port named, when a port is given", async () => {
+    assert.ok(!podOf(plain, 'cni').containers[0]?.args.some((arg) => arg.startsWith('--metrics')))
+    const [container] = podOf(await render('cni.metricsPort=15024'), 'cni').containers
+    assert.ok(container)
+    assert.ok(container.args.includes('--metrics-port=15024') && container.args.includes('--metrics-ip=$(HOST_IP)'))
+    assert.deepEqual(container.ports, [{ name: 'metrics', containerPort: 15024 }])
+    assert.deepEqual(container.env?.find(({ name }) => name === 'HOST_IP')?.valueFrom?.fieldRef, { fieldPath: 'status.hostIP' })
+  })
+
   it('passes lint, with every extra on too', async () => {
     const extras = [
       'networkPolicies.enabled=true',
       'monitoring.podMonitors.enabled=true',
       'resourceQuota.enabled=true',
       'cni.serveServices=true',
+      'cni.metricsPort=15024',
     ]
     const { status, stdout, stderr } = await run('lint', '--strict', CHART, ...extras.flatMap((one) => ['--set', one]))
     assert.equal(status, 0, `${stdout}${stderr}`)
@@ -138,6 +151,8 @@ describe('the chart', () => {
     const names = async (...sets: string[]) => (await render(...sets)).map(({ kind }) => kind)
     assert.equal((await names('networkPolicies.enabled=true')).filter((kind) => kind === 'NetworkPolicy').length, 2)
     assert.equal((await names('monitoring.podMonitors.enabled=true')).filter((kind) => kind === 'PodMonitor').length, 3)
+    const scraped = ['monitoring.podMonitors.enabled=true', 'cni.metricsPort=15024']
+    assert.equal((await names(...scraped)).filter((kind) => kind === 'PodMonitor').length, 4)
     assert.equal((await names('resourceQuota.enabled=true')).filter((kind) => kind === 'ResourceQuota').length, 1)
     assert.equal((await names('waypointClasses={weft-waypoint}')).filter((kind) => kind === 'GatewayClass').length, 1)
   })
@@ -177,7 +192,8 @@ describe('the chart', () => {
   it('every process takes its arguments', async () => {
     const readers = { cni: readCni, controlplane: readControlplane, ztunnel: readZtunnel }
     const everything = [
-      'tracing.endpoint=http://otel:4317',
+      'tracing.endpoint=https://otel:4317',
+      `tracing.ca=${(await selfSigned('otel')).certPem}`,
       'cidrs={10.0.0.0/8}',
       'cni.cgroup=/sys/fs/cgroup/$(NODE_NAME)',
       'cni.beside={istio}',

@@ -24,6 +24,16 @@ export function meshCluster(): Promise<MeshCluster> {
   return shared
 }
 
+/** What is special about a cluster. */
+export interface MeshClusterOptions {
+  /** Its name begins with this letter, and its networks with another number: it stands beside others. */
+  readonly letter: string
+  /** kube-proxy's mode; absent = none runs. */
+  readonly proxy?: 'nftables' | 'iptables'
+  /** Values of the chart, by name. */
+  readonly values?: Readonly<Record<string, string>>
+}
+
 /** A cluster with the mesh. */
 export class MeshCluster implements AsyncDisposable {
   readonly cluster: Cluster
@@ -34,17 +44,22 @@ export class MeshCluster implements AsyncDisposable {
     this.#isOurs = isOurs
   }
 
-  /** @throws Error with what did not come up */
+  /** One for all files. @throws Error with what did not come up */
   static async up(): Promise<MeshCluster> {
     const given = process.env.WEFT_TEST_CLUSTER
     if (given !== undefined) return new MeshCluster(await Cluster.find(given), false)
-    const id = `t${process.pid}`
-    const number = FREE_NUMBERS.from + (process.pid % (FREE_NUMBERS.to - FREE_NUMBERS.from))
+    return MeshCluster.make({ letter: 't' })
+  }
+
+  /** One of its own, which the caller disposes of. @throws Error with what did not come up */
+  static async make({ letter, proxy, values = {} }: MeshClusterOptions): Promise<MeshCluster> {
+    const id = `${letter}${process.pid}`
+    const number = FREE_NUMBERS.from + ((process.pid + letter.charCodeAt(0)) % (FREE_NUMBERS.to - FREE_NUMBERS.from))
     guard(id, process.pid)
-    const cluster = await Cluster.up({ id, number, nodes: 2, hasDns: true }, (sentence) => console.log(`      ${sentence}`))
+    const cluster = await Cluster.up({ id, number, nodes: 2, hasDns: true, proxy }, (sentence) => console.log(`      ${sentence}`))
     const mesh = new MeshCluster(cluster, true)
     try {
-      await mesh.#install()
+      await mesh.#install(values)
       return mesh
     } catch (error) {
       await mesh[Symbol.asyncDispose]()
@@ -71,8 +86,13 @@ export class MeshCluster implements AsyncDisposable {
     if (this.#isOurs) await this.cluster[Symbol.asyncDispose]()
   }
 
-  async #install(): Promise<void> {
-    const { status, stdout, stderr } = await installMesh(this.cluster, `localhost/weft:${process.pid}`, (words) => this.weft(...words))
+  async #install(values: Readonly<Record<string, string>>): Promise<void> {
+    const { status, stdout, stderr } = await installMesh(
+      this.cluster,
+      `localhost/weft:${process.pid}`,
+      (words) => this.weft(...words),
+      values,
+    )
     assert.equal(status, 0, `${stdout}\n${stderr}`)
     await until(
       'both nodes take pods',

@@ -7,6 +7,17 @@ import { join } from 'node:path'
 import { run, until } from './cluster/processes.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
+/** A namespace with a waypoint, whose pod runs the package's own code. */
+const OBJECTS = `
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: waypoint, namespace: shop }
+spec: { gatewayClassName: istio-waypoint, listeners: [{ name: mesh, port: 15008, protocol: HBONE }] }
+`
 
 describe('the package', () => {
   let folder: string
@@ -33,14 +44,16 @@ describe('the package', () => {
     assert.ok(!existsSync(join(ROOT, 'dist')), 'postpack cleans up')
   })
 
-  it('starts a mesh, which has a ready node proxy', async () => {
+  it('starts a mesh, which has a ready node proxy and a ready waypoint', async () => {
     const name = `pack${process.pid}`
-    const mesh = spawn(join(folder, 'node_modules/.bin/weft'), ['up', '--name', name, '--nodes', '1'], { stdio: 'ignore' })
+    writeFileSync(join(folder, 'shop.yaml'), OBJECTS)
+    const words = ['up', '--name', name, '--nodes', '1', '-f', 'shop.yaml']
+    const mesh = spawn(join(folder, 'node_modules/.bin/weft'), words, { cwd: folder, stdio: 'ignore' })
     const ended = new Promise((done) => mesh.on('close', done))
     try {
       await until('the mesh is ready', 60_000, async () => {
-        const { hasMesh, isReady } = JSON.parse(await weft('status', '--name', name, '-o', 'json'))
-        return hasMesh && isReady
+        const { hasMesh, isReady, pods } = JSON.parse(await weft('status', '--name', name, '-o', 'json'))
+        return hasMesh && isReady && pods.length === 1
       })
     } finally {
       mesh.kill('SIGINT')

@@ -101,11 +101,16 @@ export async function processesOf({ cluster }: MeshCluster, component: string, n
   )
 }
 
+const MAPS_OF_PODS = ['pods', 'pod_ips', 'guards', 'listeners']
+
 /** What a node holds for pods: files of the agent, entries of the kernel's maps, links, namespaces, leased addresses. */
-export async function holdings({ cluster }: MeshCluster, node: number): Promise<Readonly<Record<string, number>>> {
+export async function holdings(
+  { cluster }: MeshCluster,
+  node: number,
+  maps: readonly string[] = MAPS_OF_PODS,
+): Promise<Readonly<Record<string, number>>> {
   const { dir } = cluster.node(node)
   const entries = (path: string): number => (existsSync(join(dir, path)) ? readdirSync(join(dir, path)).length : 0)
-  const maps = ['pods', 'pod_ips', 'guards', 'listeners']
   const counts = await Promise.all(
     maps.map(async (name) => {
       const { stdout } = await cluster.onNode(node, 'bpftool', '-j', 'map', 'dump', 'pinned', `/sys/fs/bpf/weft/map_${name}`)
@@ -117,6 +122,7 @@ export async function holdings({ cluster }: MeshCluster, node: number): Promise<
     'agent files': entries('run/weft/node/cni'),
     namespaces: entries('run/netns'),
     addresses: entries('var/lib/cni/pods'),
+    'results of plugins': entries('var/lib/cni/results'),
     links: links.length,
     ...Object.fromEntries(counts),
   }

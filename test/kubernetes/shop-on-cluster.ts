@@ -38,7 +38,7 @@ export class ClusterShop extends ShopStage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.tap[Symbol.asyncDispose]()
-    await this.#mesh.cluster.kubectl('delete', 'namespace', SHOP, '--ignore-not-found', '--wait=true', '--timeout=60s')
+    await this.#mesh.cluster.kubectl('delete', 'namespace', SHOP, '--ignore-not-found', '--wait=true', '--timeout=180s')
   }
 
   async pods(): Promise<readonly Pod[]> {

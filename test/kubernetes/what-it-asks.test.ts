@@ -119,7 +119,8 @@ async function makeItAsk(mesh: MeshCluster): Promise<void> {
   const grpc = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GRPCRoute', spec: { parentRefs, rules: [] } }
   const virtual = { apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', spec: { hosts: ['payments'], http: [] } }
   const rule = { apiVersion: 'networking.istio.io/v1', kind: 'DestinationRule', spec: { host: 'payments' } }
-  const others = [grpc, virtual, rule].map((object) => ({ ...object, metadata: { name: 'asked', namespace: SPACE } }))
+  const entry = { apiVersion: 'networking.istio.io/v1', kind: 'ServiceEntry', spec: { hosts: ['asked.example'], resolution: 'DNS' } }
+  const others = [grpc, virtual, rule, entry].map((object) => ({ ...object, metadata: { name: 'asked', namespace: SPACE } }))
   const objects = SHOP_FILES.flatMap((file) => {
     const path = join(SHOP_DIR, file)
     return parseFile(readFileSync(path, 'utf8'), path).documents.map(({ object }) => ({
@@ -131,7 +132,8 @@ async function makeItAsk(mesh: MeshCluster): Promise<void> {
   await cluster.apply(space.pod('one', 2, 'exec sleep 100000'))
   await until('the pod is in the mesh', STATUS_MS, async () => isEnrolled(await space.get('one')))
   await until('the waypoint is made', STATUS_MS, async () => (await cluster.try('-n', SPACE, 'get', 'deployment', 'waypoint')).status === 0)
-  for (const plural of ['grpcroutes', 'virtualservices', 'destinationrules', 'httproutes', 'authorizationpolicies', 'ratelimitpolicies']) {
+  const rest = ['httproutes', 'authorizationpolicies', 'ratelimitpolicies']
+  for (const plural of ['grpcroutes', 'virtualservices', 'destinationrules', 'serviceentries', ...rest]) {
     const path = 'jsonpath={.items[*].status}'
     await until(`${plural} have a status`, STATUS_MS, async () => (await cluster.kubectl('-n', SPACE, 'get', plural, '-o', path)) !== '')
   }

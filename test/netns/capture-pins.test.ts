@@ -1,6 +1,9 @@
 // docs/capture.md, pins: what stays without a process, how a new one takes over, and how everything goes away.
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { detachPinned } from '../../bpf/link.ts'
+import { openPin } from '../../bpf/map.ts'
 import { pins } from '../../bpf/spec.ts'
 import { releaseNode } from '../../bpf/release.ts'
 import { row } from '../support/capture-rows.ts'
@@ -39,6 +42,8 @@ describe('capture, pins', () => {
       }
     assert.deepEqual(s.datapath.pods(), [])
     for (const step of steps.slice(0, 3)) s.lab.inNode(() => s.datapath[step](s.a))
+    using _held = hold([pins.guard(s.lab.bpffs, s.a.hostIfindex)])
+    for (const step of ['guardOff', 'guardOn'] as const) s.lab.inNode(() => s.datapath[step](s.a))
     assert.deepEqual(s.datapath.pods(), [s.a.cookie])
     assert.deepEqual({ ...inspect({ ...s.a, ips: [s.a.ip4] }), listeners: [] }, { ...none, listeners: [] }, 'other addresses')
   })
@@ -76,15 +81,15 @@ describe('capture, pins', () => {
   })
 
   row('pin-broken', async () => {
-    rmSync(pins.steer(s.lab.bpffs, s.a.cookie))
+    detachPinned(pins.steer(s.lab.bpffs, s.a.cookie))
     assert.equal(inspect().inbound, false)
     s.lab.inNode(() => s.datapath.steerInbound(s.a))
     assert.equal(inspect().inbound, true)
-    rmSync(pins.guard(s.lab.bpffs, s.a.hostIfindex))
+    detachPinned(pins.guard(s.lab.bpffs, s.a.hostIfindex))
     assert.equal(inspect().guard, false)
     s.lab.inNode(() => s.datapath.guardOn(s.a))
     assert.equal(inspect().guard, true)
-    rmSync(pins.cgroupLink(s.lab.bpffs, 'connect4'))
+    detachPinned(pins.cgroupLink(s.lab.bpffs, 'connect4'))
     assert.equal(inspect().outbound, false)
     reopen(s)
     assert.equal(inspect().outbound, true)
@@ -120,6 +125,11 @@ describe('capture, pins', () => {
   row('pin-release', async () => {
     s.datapath[Symbol.dispose]()
     await proxy.stop()
+    using _held = hold(
+      readdirSync(s.lab.bpffs)
+        .filter((name) => !name.startsWith('map_'))
+        .map((name) => join(s.lab.bpffs, name)),
+    )
     const { removed } = releaseNode(s.lab.bpffs)
     assert.match(removed[0] ?? '', /^guard_/)
     assert.equal(removed[1], 'link_connect4')
@@ -133,3 +143,13 @@ describe('capture, pins', () => {
     s.datapath = s.lab.datapath()
   })
 })
+
+/** Keeps links alive, as the kernel itself does for a while after their pins are gone: what is taken off must be off nevertheless. */
+function hold(paths: readonly string[]): Disposable {
+  const fds = paths.map(openPin)
+  return {
+    [Symbol.dispose]() {
+      for (const fd of fds) closeSync(fd)
+    },
+  }
+}

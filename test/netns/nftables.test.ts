@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import net from 'node:net'
+import { readRedirections } from '../../cli/redirects.ts'
 import { openNetns } from '../../linux/netns.ts'
 import { tcpConnect } from '../../linux/socket.ts'
 import { PROXY_MARK } from '../../linux/source-routing.ts'
@@ -105,6 +106,9 @@ describe('a mesh that redirects by nftables', function () {
       assert.deepEqual((await agentDump(index)).redirect, { mode: 'nftables', reason: 'asked for' })
       await logLine(mesh, `cni-node-${index}`, 0, (line) => line.message === 'redirect mode' && line.mode === 'nftables')
     }
+    const shown = await readRedirections({ kind: 'local', name: mesh.mesh.layout.name }, '')
+    const one = { mode: 'nftables', reason: 'asked for' }
+    assert.deepEqual(Object.fromEntries(shown), { 'node-1': one, 'node-2': one })
   })
 
   it('shows the app the client by its own address, IPv4 and IPv6', async () => {

@@ -113,7 +113,7 @@ describe('zds', () => {
       const socket = new SeqpacketThread().connect('${agent.path}')
       socket.read({ onPacket() { process.kill(process.pid, 'SIGKILL') }, onEnd() {} })
       socket.send(Uint8Array.of(8, 1))`
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' })
+    const child = spawn(process.execPath, ['-e', script], { stdio: 'inherit' })
     const gone = new Promise((resolve) => child.once('exit', resolve))
     const connection = await agent.connection()
     assert.equal(connection.peer.pid, child.pid)
@@ -281,7 +281,7 @@ describe('zds', () => {
       const thread = new SeqpacketThread()
       thread.listen('${join(DIRECTORY, 'exit.sock')}', { onConnection() {}, onError() {} })
       setTimeout(() => process.exit(7), 200)`
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' })
+    const child = spawn(process.execPath, ['-e', script], { stdio: 'inherit' })
     const began = systemClock.monotonicMs()
     const code = await new Promise((resolve) => child.once('exit', resolve))
     assert.equal(code, 7)

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { deployment, service, type TestMesh, type TestPod, testMesh } from '../support/mesh.ts'
 import { logLine, logLines } from '../support/mesh-view.ts'
 
@@ -60,7 +61,6 @@ describe('a waypoint that is set while requests run', function () {
     })
   const use = (name: string | null): Promise<unknown> =>
     mesh.client.patch('services', 'shop', 'server', { metadata: { labels: { 'istio.io/use-waypoint': name } } })
-  const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
   it('loses none of them', async () => {
     assert.equal(await weft('status', 'way', '-n', 'shop'), 0)

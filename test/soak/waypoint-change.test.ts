@@ -1,6 +1,7 @@
 // A waypoint while things change: routes are edited under load, and its process is killed. Every answer must belong to a
 // configuration that was in force at some time while it was asked for, and nothing may go round a waypoint that is gone.
 import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
 import { findSandbox } from '../../cli/command/exec.ts'
 import type { Pod } from '../../model/object.ts'
 import type { LoadOptions } from '../support/waypoint-load.ts'
@@ -20,7 +21,6 @@ const route = (edit: number): object =>
 const LOAD: LoadOptions = { url: 'http://edited/', connections: 32, perSecond: 200, header: 'x-edit' }
 /** For the edits. */
 const MUCH: LoadOptions = { ...LOAD, perSecond: 1000 }
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const now = (): number => performance.timeOrigin + performance.now()
 
 describe('a waypoint in change', function () {

@@ -18,6 +18,8 @@ export interface CallOptions {
   isMptcp?: boolean
   isFastOpen?: boolean
   isNonBlocking?: boolean
+  /** How long one call may wait; 2 unless given, for calls that wait for nothing. */
+  limitS?: number
   /** Device of a link-local address. */
   scope?: string
   prepare?: (fd: number) => void
@@ -181,7 +183,7 @@ export function startConnect(options: { ip: string; port: number; sourcePort: nu
 }
 
 function setUp(fd: number, isSix: boolean, options: CallOptions): void {
-  timeouts(fd)
+  timeouts(fd, options.limitS)
   if (options.mark !== undefined) setOption(fd, 1, 36, options.mark)
   if (options.isTransparent === true) setOption(fd, isSix ? 41 : 0, isSix ? 75 : 19, 1)
   if (options.bind !== undefined) {
@@ -236,9 +238,9 @@ function sockaddr(ip: string, port: number): Buffer {
   return out
 }
 
-function timeouts(fd: number): void {
+function timeouts(fd: number, limitS = 2): void {
   const time = Buffer.alloc(16)
-  time.writeBigInt64LE(2n, 0)
+  time.writeBigInt64LE(BigInt(limitS), 0)
   check(sys.setsockopt(fd, 1, 20, time, 16), 'SO_RCVTIMEO')
   check(sys.setsockopt(fd, 1, 21, time, 16), 'SO_SNDTIMEO')
 }

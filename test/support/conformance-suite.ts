@@ -1,13 +1,13 @@
 // What the conformance tier takes from others: manifests of Gateway API's conformance module, read where Go keeps modules, and
-// the program of the suite's image "echo-advanced", which is Istio's test application, built by Go once per version below .cache/.
+// the program of the suite's image "echo-advanced", which is Istio's test application, built by Go once per version.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseAllDocuments } from 'yaml'
+import { builtByGo, goProgram } from './built-by-go.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SOURCE = join(ROOT, 'test', 'conformance', 'go')
@@ -21,7 +21,7 @@ const CERTIFICATES = { 'cert.crt': 'cert-chain.pem', 'cert.key': 'key.pem' }
 /** @returns directory of the conformance module @throws with Go's own output */
 export function suiteDirectory(): string {
   const env = { ...process.env, GONOSUMDB: 'sigs.k8s.io/gateway-api/*' } // its hash is known here
-  const printed = execFileSync(go(), ['mod', 'download', '-json', SUITE], { cwd: tmpdir(), encoding: 'utf8', env })
+  const printed = execFileSync(goProgram(), ['mod', 'download', '-json', SUITE], { cwd: tmpdir(), encoding: 'utf8', env })
   const { Dir, Sum } = JSON.parse(printed) as { Dir: string; Sum: string }
   assert.equal(Sum, SUITE_SUM, `another ${SUITE} than that which was transcribed`)
   return Dir
@@ -56,30 +56,14 @@ interface Route {
 
 /** Builds the application unless this version exists. @returns directory of `server`, `client`, `cert.crt` and `cert.key` */
 export function buildEcho(): string {
-  const program = go()
-  const hash = createHash('sha256').update(execFileSync(program, ['version']))
-  for (const name of readdirSync(SOURCE).sort()) hash.update(name).update(readFileSync(join(SOURCE, name)))
-  const folder = join(ROOT, '.cache', 'conformance', `echo-${hash.digest('hex').slice(0, 16)}`)
-  if (existsSync(folder)) return folder
-  const half = `${folder}.${process.pid}` // renamed when whole
-  mkdirSync(half, { recursive: true })
-  try {
-    const packages = ['server', 'client'].map((name) => `${APPLICATION}/${name}`)
-    const flags = ['-trimpath', '-buildvcs=false', '-mod=readonly', '-ldflags=-s -w']
-    const env = { ...process.env, CGO_ENABLED: '0' }
-    const built = spawnSync(program, ['build', ...flags, '-o', `${half}/`, ...packages], { cwd: SOURCE, encoding: 'utf8', env })
-    assert.equal(built.status, 0, `go build: ${built.error ?? built.stderr}`)
-    const module = execFileSync(program, ['list', '-m', '-f', '{{.Dir}}', 'istio.io/istio'], { cwd: SOURCE, encoding: 'utf8' }).trim()
-    for (const [to, from] of Object.entries(CERTIFICATES)) copyFileSync(join(module, 'tests/testdata/certs/dns', from), join(half, to))
-    renameSync(half, folder)
-  } finally {
-    rmSync(half, { recursive: true, force: true })
-  }
-  return folder
-}
-
-function go(): string {
-  const program = process.env.GO
-  assert.ok(program !== undefined, 'run this tier by `node scripts/run.mjs test:conformance`, which sets GO')
-  return program
+  return builtByGo({
+    name: 'echo',
+    source: SOURCE,
+    packages: ['server', 'client'].map((name) => `${APPLICATION}/${name}`),
+    flags: ['-ldflags=-s -w'],
+    finish(folder, go) {
+      const module = execFileSync(go, ['list', '-m', '-f', '{{.Dir}}', 'istio.io/istio'], { cwd: SOURCE, encoding: 'utf8' }).trim()
+      for (const [to, from] of Object.entries(CERTIFICATES)) copyFileSync(join(module, 'tests/testdata/certs/dns', from), join(folder, to))
+    },
+  })
 }

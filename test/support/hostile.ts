@@ -36,7 +36,7 @@ const SYS_BPF = 321 // x86-64
 /** Every attempt by name. */
 export const ATTEMPTS = {
   /** As every socket; what the server says first. */
-  plain: (target: Target): string => call(target),
+  plain: (target: Target): string => call({ ...target, limitS: 15 }),
   /** With the proxy's mark. */
   mark: (target: Target): string => call({ ...target, mark: 0x539 }),
   /** With the mark, transparent, and bound to the pod's address. */

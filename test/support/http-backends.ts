@@ -1,5 +1,6 @@
 // Servers that read HTTP in three different ways: nginx decodes, merges slashes and resolves dots; haproxy keeps what came and
-// normalises on request; node:http keeps what came, and applications resolve it as browsers do. Each tells what it has read.
+// normalises on request; node:http keeps what came, and applications resolve it as browsers do, or as servlet containers, which drop
+// parameters. Each tells what it has read.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -26,6 +27,8 @@ export interface ReadRequest {
 export interface Backend extends AsyncDisposable {
   readonly name: string
   readonly port: number
+  /** Whether it takes `/a;b` for `/a`. */
+  readonly dropsParameters?: boolean
   /** All that it has read, when at least `served` of it were served, in the order of its log. */
   read(served: number): Promise<readonly ReadRequest[]>
 }
@@ -34,7 +37,17 @@ const WAIT_MS = 10_000
 const POLL_MS = 20
 
 /** node:http, the strict parser. */
-export async function startNode(): Promise<Backend> {
+export function startNode(): Promise<Backend> {
+  return serveNode('node:http', browserPath)
+}
+
+/** The same under an application that drops parameters, as servlet containers do. */
+export async function startServlet(): Promise<Backend> {
+  const server = await serveNode('servlets', (url) => browserPath(url.replaceAll(/(?:;|%3b)[^/?]*(?=[/?]|$)/gi, '')))
+  return { ...server, dropsParameters: true }
+}
+
+async function serveNode(name: string, normal: (url: string) => string | undefined): Promise<Backend> {
   const list: ReadRequest[] = []
   const server = createServer((request, response) => {
     let bodyBytes = 0
@@ -45,7 +58,7 @@ export async function startNode(): Promise<Backend> {
         method,
         host: headers.host ?? '',
         url,
-        normal: browserPath(url),
+        normal: normal(url),
         bodyBytes,
         isServed,
       })
@@ -61,7 +74,7 @@ export async function startNode(): Promise<Backend> {
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
-    name: 'node:http',
+    name,
     port: (server.address() as AddressInfo).port,
     read: (served) => whenServed(served, () => list),
     async [Symbol.asyncDispose]() {

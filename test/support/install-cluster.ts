@@ -1,5 +1,5 @@
 // A cluster in memory as `weft install` and `uninstall` see one: objects by path, calls written down.
-import type { AnyObject, KindPath } from '../../cli/install/cluster.ts'
+import type { AnyObject, KindPath } from '../../cli/cluster/any-objects.ts'
 
 /** Keys are `plural namespace/name`; cluster-scoped objects have an empty namespace. */
 export class FakeInstallCluster {

@@ -1,11 +1,9 @@
-// The Go peer (test/interop/go): built once per version below .cache/, run with certificates of a test CA, driven by JSON lines.
-import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+// The Go peer (test/interop/go): built once per version, run with certificates of a test CA, driven by JSON lines.
+import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { builtByGo } from './built-by-go.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SOURCE = join(ROOT, 'test', 'interop', 'go')
@@ -23,24 +21,7 @@ export interface GoCommand {
 
 /** Builds the peer unless this version exists. @returns the program's path @throws with Go's own output */
 export function buildGoPeer(): string {
-  const go = process.env.GO
-  assert.ok(go !== undefined, 'run this tier by `npm run test:interop`, which sets GO')
-  const hash = createHash('sha256').update(execFileSync(go, ['version']))
-  for (const name of readdirSync(SOURCE).sort()) hash.update(name).update(readFileSync(join(SOURCE, name)))
-  const folder = join(ROOT, '.cache', 'interop')
-  const path = join(folder, `go-peer-${hash.digest('hex').slice(0, 16)}`)
-  if (existsSync(path)) return path
-  mkdirSync(folder, { recursive: true })
-  const half = `${path}.${process.pid}` // renamed when whole
-  try {
-    const args = ['build', '-trimpath', '-buildvcs=false', '-mod=readonly', '-o', half, '.']
-    const built = spawnSync(go, args, { cwd: SOURCE, encoding: 'utf8', env: { ...process.env, CGO_ENABLED: '0' } })
-    assert.equal(built.status, 0, `go build: ${built.error ?? built.stderr}`)
-    renameSync(half, path)
-  } finally {
-    rmSync(half, { force: true })
-  }
-  return path
+  return join(builtByGo({ name: 'hbone-peer', source: SOURCE, packages: ['.'] }), 'go')
 }
 
 /** A running peer. */

@@ -63,6 +63,7 @@ export function serviceOf(name: string, vips: readonly string[], change: Partial
     loadBalancing: undefined,
     ipFamilies: 'AUTOMATIC',
     isCanonical: true,
+    isPrivate: false,
     ...change,
   }
 }

@@ -19,6 +19,7 @@ import type { SandboxRecord } from '../../runtime/kubelet/sandbox.ts'
 import { type NodeLayout, NETNS_DIR, podDir } from '../../runtime/layout.ts'
 import { LocalMesh } from '../../runtime/mesh.ts'
 import { type MeshStatus, statusOf } from '../../runtime/status.ts'
+import { atEnd } from './at-end.ts'
 
 /** What to start. `objects`: YAML text, or objects. */
 export interface TestMeshOptions {
@@ -79,6 +80,7 @@ export class TestMesh implements AsyncDisposable {
   readonly told: string[]
   readonly #sourceDir: string
   readonly #timeoutMs: number
+  #ended: Promise<void> | undefined
 
   constructor(mesh: LocalMesh, sourceDir: string, told: string[], timeoutMs: number) {
     this.mesh = mesh
@@ -137,7 +139,12 @@ export class TestMesh implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end()
+    return this.#ended
+  }
+
+  async #end(): Promise<void> {
     this.client[Symbol.dispose]()
     const { logsDir, name } = this.mesh.layout
     if (process.env.WEFT_TEST_LOGS !== undefined) cpSync(logsDir, join(process.env.WEFT_TEST_LOGS, name), { recursive: true })
@@ -204,6 +211,7 @@ export async function testMesh(options: TestMeshOptions = {}): Promise<TestMesh>
     tell: (sentence) => told.push(sentence),
   })
   const test = new TestMesh(mesh, sourceDir, told, options.timeoutMs ?? 30_000)
+  atEnd(() => test[Symbol.asyncDispose]()) // also when a `before` hook has given up before anybody held it
   if (options.waits === false) return test
   try {
     await test.ready()

@@ -15,6 +15,7 @@ import { cgroup2Root, killCgroup, makeCgroup, removeCgroup } from '../../linux/c
 import type { Netns } from '../../linux/netns.ts'
 import { inNetns, netnsCookie, openNetns } from '../../linux/netns.ts'
 import type { IpAddress } from '../../model/address.ts'
+import { atEnd } from './at-end.ts'
 import type { Operations } from './lab-peer.ts'
 
 /** Says nothing. */
@@ -87,6 +88,7 @@ export class Lab implements AsyncDisposable {
   readonly #namespaces: string[] = []
   readonly #opened: Disposable[] = []
   #pods = 0
+  #ended: Promise<void> | undefined
 
   constructor(name: string) {
     this.name = name
@@ -161,7 +163,12 @@ export class Lab implements AsyncDisposable {
     throw new Error('the namespace still lives')
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end()
+    return this.#ended
+  }
+
+  async #end(): Promise<void> {
     for (const peer of this.#peers) await peer.stop()
     releaseNode(this.bpffs)
     await killCgroup(this.cgroup)
@@ -192,7 +199,9 @@ export class Lab implements AsyncDisposable {
 /** @param name short and unique on the machine, e.g. `wbc${process.pid}` */
 export function lab(name: string): Lab {
   mkdirSync('/run/netns', { recursive: true })
-  return new Lab(name)
+  const made = new Lab(name)
+  atEnd(() => made[Symbol.asyncDispose]()) // also when a `before` hook has given up before anybody held it
+  return made
 }
 
 function ifindexOf(name: string): string {

@@ -70,6 +70,7 @@ export function listenerOf(gateway: string, service: string, change: Partial<Lis
     routes: [],
     consumerRoutes: new Map(),
     rateLimits: [],
+    authorization: [],
     isGrpcOnly: false,
     ...change,
   }
@@ -248,6 +249,7 @@ export const anyListener: fc.Arbitrary<Listener> = fc
       routes: few(route),
       consumerRoutes: few(fc.tuple(label, few(route))).map((entries) => new Map(entries)),
       rateLimits: few(anyLimit),
+      authorization: fc.constant([]),
       isGrpcOnly: fc.boolean(),
     })
   })

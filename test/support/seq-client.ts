@@ -1,7 +1,7 @@
 // The client of the sequence-numbered exchange: sends numbered frames at a steady rate over TCP or HTTP and accounts for each
 // one: answered, lost, answered twice, damaged. In process (`runSeqClient`) or inside a pod:
 // node seq-client.ts --to HOST:PORT --mode tcp|http [--connections N | --fresh] --rate 200 --seconds 10
-// (without --seconds: until SIGTERM or the end of standard input).
+// (without --seconds: until SIGTERM, or the end of standard input without --tell-every, which tells the account so far).
 // Only node: is imported.
 import { parseArgs } from 'node:util'
 import { HttpLane, type Lane, TcpLane } from './seq-lane.ts'
@@ -18,6 +18,8 @@ export interface SeqClientOptions {
   readonly connections?: number
   /** A connection of its own for each request. */
   readonly fresh?: boolean
+  /** Sends no more than these. */
+  readonly most?: number
   readonly payloadBytes?: number
   /** An answer that has not come by then is lost. */
   readonly timeoutMs?: number
@@ -39,10 +41,16 @@ export interface SeqReport {
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number }
   /** Longest time between two answers. */
   readonly longestGapMs: number
+  /** The most that a request was sent after its time: a client that is held up itself proves little. */
+  readonly mostLateMs: number
+  /** Time left out because this process stood still for seconds: nothing was due, nothing timed out. */
+  readonly stoodStillMs: number
 }
 
 const LATENCIES_KEPT = 100_000
 const DEFAULT_TIMEOUT_MS = 5000
+/** A longer pause of this process is one of the machine (a virtual one stands still now and then): it is left out, and told. */
+const STOOD_STILL_MS = 3000
 
 /** A client at work; `stop` waits for what is open and gives the account. */
 export class SeqClient {
@@ -62,6 +70,9 @@ export class SeqClient {
   #broken = 0
   #lastAnswerMs = performance.now()
   #longestGapMs = 0
+  #mostLateMs = 0
+  #stoodStillMs = 0
+  #pacedMs = performance.now()
 
   constructor(options: SeqClientOptions) {
     this.#options = options
@@ -86,6 +97,8 @@ export class SeqClient {
       connectionsBroken: this.#broken,
       latencyMs: { p50: at(0.5), p99: at(0.99), max: at(1) },
       longestGapMs: Math.round(this.#longestGapMs),
+      mostLateMs: Math.round(this.#mostLateMs),
+      stoodStillMs: Math.round(this.#stoodStillMs),
     }
   }
 
@@ -98,12 +111,31 @@ export class SeqClient {
   }
 
   #pace(): void {
-    const due = Math.floor(((performance.now() - this.#begunMs) * this.#options.rate) / 1000)
+    this.#noteStandstill()
+    const elapsedMs = performance.now() - this.#begunMs - this.#stoodStillMs
+    const due = Math.min(Math.floor((elapsedMs * this.#options.rate) / 1000), this.#options.most ?? Number.POSITIVE_INFINITY)
+    if (this.#sent < due) this.#mostLateMs = Math.max(this.#mostLateMs, elapsedMs - ((this.#sent + 1) * 1000) / this.#options.rate)
     while (this.#sent < due) this.#send(this.#sent++)
   }
 
+  #noteStandstill(): void {
+    const nowMs = performance.now()
+    const pauseMs = nowMs - this.#pacedMs
+    this.#pacedMs = nowMs
+    if (pauseMs > STOOD_STILL_MS) this.#stoodStillMs += pauseMs
+  }
+
+  /** Called when a request's time is over: it gets the time that was left out. */
+  #timeOut(seq: number, stoodStillMs: number): void {
+    this.#noteStandstill()
+    const open = this.#open.get(seq)
+    const moreMs = this.#stoodStillMs - stoodStillMs
+    if (open === undefined || moreMs === 0) this.#lose(seq, 'TIMEOUT')
+    else open.timer = setTimeout(() => this.#timeOut(seq, this.#stoodStillMs), moreMs)
+  }
+
   #send(seq: number): void {
-    const timer = setTimeout(() => this.#lose(seq, 'TIMEOUT'), this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
+    const timer = setTimeout(() => this.#timeOut(seq, this.#stoodStillMs), this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
     this.#open.set(seq, { sentMs: performance.now(), timer })
     this.#dispatch(seq)
   }
@@ -174,9 +206,11 @@ if (import.meta.main) {
     client: text,
     rate: text,
     connections: text,
+    most: text,
     bytes: text,
     timeout: text,
     seconds: text,
+    'tell-every': text,
     fresh: { type: 'boolean' },
   } as const
   const { values } = parseArgs({ options })
@@ -190,6 +224,7 @@ if (import.meta.main) {
     rate: Number(values.rate ?? 100),
     connections: Number(values.connections ?? 1),
     fresh: values.fresh === true,
+    ...(values.most === undefined ? {} : { most: Number(values.most) }),
     payloadBytes: Number(values.bytes ?? 64),
     timeoutMs: Number(values.timeout ?? DEFAULT_TIMEOUT_MS),
   })
@@ -199,6 +234,8 @@ if (import.meta.main) {
   }
   process.once('SIGTERM', () => void end())
   if (values.seconds !== undefined) setTimeout(() => void end(), Number(values.seconds) * 1000)
-  else process.stdin.once('end', () => void end()).resume()
+  else if (values['tell-every'] === undefined) process.stdin.once('end', () => void end()).resume()
+  const tell = (): void => console.log(JSON.stringify({ message: 'so far', ...client.report() }))
+  if (values['tell-every'] !== undefined) setInterval(tell, Number(values['tell-every']) * 1000)
   console.log(JSON.stringify({ message: 'running' }))
 }

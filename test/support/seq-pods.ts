@@ -41,6 +41,8 @@ export interface SeqLoad {
   readonly fresh?: boolean
   readonly connections?: number
   readonly bytes?: number
+  /** Sends no more than these. */
+  readonly most?: number
 }
 
 /** Starts a client in a pod. @param number distinct per server */
@@ -48,6 +50,7 @@ export function startLoad(pod: TestPod, number: number, load: SeqLoad): RunningC
   const args = ['--to', load.to, '--mode', load.mode, '--rate', `${load.rate}`, '--client', `${number}`]
   if (load.fresh === true) args.push('--fresh')
   if (load.connections !== undefined) args.push('--connections', `${load.connections}`)
+  if (load.most !== undefined) args.push('--most', `${load.most}`)
   if (load.bytes !== undefined) args.push('--bytes', `${load.bytes}`)
   return pod.start([process.execPath, file('seq-client.ts'), ...args])
 }

@@ -8,6 +8,7 @@ import tls from 'node:tls'
 import { connectHbone, type HboneClientConnection } from '../../hbone/client.ts'
 import type { TrafficPolicy } from '../../model/backend.ts'
 import type { AppProtocol } from '../../model/service.ts'
+import { WAYPOINT_NODE_FLAGS } from '../../runtime/node-flags.ts'
 import { policy, REVIEWS } from './flow-case.ts'
 import { podOf } from './waypoint-lab.ts'
 import { WaypointWorld } from './waypoint-world.ts'
@@ -44,7 +45,7 @@ export interface WaypointProcess extends AsyncDisposable {
 
 /** Starts one. */
 export async function startWaypoint(options: ChildOptions): Promise<WaypointProcess> {
-  const args = ['--max-semi-space-size=8', '--import', COLLECTOR, import.meta.filename, JSON.stringify(options)]
+  const args = [...WAYPOINT_NODE_FLAGS, '--import', COLLECTOR, import.meta.filename, JSON.stringify(options)]
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const { port, credentials } = await told(child)
   const pid = child.pid ?? 0

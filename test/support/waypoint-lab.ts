@@ -342,7 +342,7 @@ export class WaypointLab {
     }
     return {
       client: { ...standard, ...client },
-      target: target ?? { kind: 'service', service, port: 80, entry },
+      target: target ?? { kind: 'service', service, port: 80, entry, to: undefined },
       authority: '10.96.0.1:80',
     }
   }

@@ -57,7 +57,8 @@ async function steady(perSecond: number): Promise<void> {
   })
   const begunMs = now()
   while (!isOver) {
-    for (const due = ((now() - begunMs) / 1000) * perSecond; sent < due; ) {
+    // What finds no free connection is not sent yet: its time would be that of waiting here.
+    for (const due = ((now() - begunMs) / 1000) * perSecond; sent < due && open.size < options.connections; ) {
       const each = one(true)
       open.add(each)
       void each.finally(() => open.delete(each))

@@ -10,7 +10,7 @@ import { grpcStatusIn, httpStatusOf, isGrpc } from '../../policy/http/grpc.ts'
 import { retryPauseMs } from '../../policy/http/retry.ts'
 import type { TraceSpan } from '../../telemetry/trace-span.ts'
 import type { BackendCluster } from '../clusters.ts'
-import { refusalFor } from '../context.ts'
+import { refusalFor, serviceRefusalFor } from '../context.ts'
 import type { Downstream, WaypointContext } from '../context.ts'
 import { waypointFailure } from '../errors.ts'
 import { openRecord } from '../record.ts'
@@ -63,6 +63,8 @@ class Flow {
   /** Set after a protocol switch. */
   #raw: RawCounters | undefined
   #isOver = false
+  /** For names of endpoints. */
+  #hasWaited = false
 
   constructor(exchange: ServerExchange, downstream: Downstream, waypoint: WaypointContext) {
     this.#exchange = exchange
@@ -93,6 +95,11 @@ class Flow {
     const { config, buckets, clock, random } = this.#waypoint
     const gone = (error: MeshError): void => this.#clientGone(error)
     this.#exchange.onClosed = gone
+    const refusal = serviceRefusalFor(this.#downstream, this.#head, config)
+    if (refusal !== undefined) {
+      this.#refuse(refusal)
+      return
+    }
     if (target.kind === 'workload') {
       this.#begin(plainPlan(this.#head))
       return
@@ -176,6 +183,7 @@ class Flow {
     const { hash, session } = this.#affinity
     const choice = cluster.balancer.choose({ hash, exclude: this.#tried, session })
     if (choice.kind === 'none') {
+      if (choice.reason === 'NO_ENDPOINT' && this.#waitsForNames(plan, before)) return
       const code = choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM'
       this.#refuse(before ?? waypointFailure(code, { cluster: cluster.name }))
       return
@@ -211,7 +219,20 @@ class Flow {
     const { target } = this.#downstream
     const { clusters } = this.#waypoint
     if (target.kind === 'workload') return clusters.direct(target.workload, target.to, target.service)
-    return plan.backend === undefined ? undefined : clusters.get(plan.backend)
+    return plan.backend === undefined ? undefined : (clusters.dialled(target, plan.backend) ?? clusters.get(plan.backend))
+  }
+
+  /** Whether the endpoints have names that are being looked up: then the try is made again, once. */
+  #waitsForNames(plan: ProxyPlan, before: MeshError | undefined): boolean {
+    const { target } = this.#downstream
+    if (this.#hasWaited || target.kind === 'workload' || plan.backend === undefined) return false
+    const resolving = this.#waypoint.clusters.resolving(plan.backend)
+    if (resolving === undefined) return false
+    this.#hasWaited = true
+    void resolving.then(() => {
+      if (!this.#isOver) this.#try(plan, before)
+    })
+    return true
   }
 
   #onFailed(plan: ProxyPlan, cluster: BackendCluster, failure: TryFailure): void {
@@ -306,7 +327,11 @@ class Flow {
   /** A conversation goes on only while it would be allowed to begin. */
   #recheck(): void {
     const endpoint = this.#attempt?.endpoint
-    if (endpoint === undefined || refusalFor(this.#downstream.client, endpoint, this.#waypoint) === undefined) return
+    const { client } = this.#downstream
+    const isRefused =
+      serviceRefusalFor(this.#downstream, this.#head, this.#waypoint.config) !== undefined ||
+      (endpoint !== undefined && refusalFor(client, endpoint, this.#waypoint) !== undefined)
+    if (!isRefused) return
     this.#breakOff(waypointFailure('POLICY_CHANGED'))
   }
 

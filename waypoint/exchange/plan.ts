@@ -17,6 +17,7 @@ import type {
 import { chooseBackend, chooseFault, chooseMirrors } from '../../policy/http/choose.ts'
 import type { InjectedFault } from '../../policy/http/choose.ts'
 import { corsFor } from '../../policy/http/cors.ts'
+import { spellsParameters, withoutParameters } from '../../policy/http/parameters.ts'
 import { editHeaders, redirectFor, rewriteRequest } from '../../policy/http/filter.ts'
 import type { TokenBuckets } from '../../policy/http/rate-limit.ts'
 import { plainRoute } from '../config.ts'
@@ -67,6 +68,9 @@ export function planRequest(head: RequestHead, context: PlanContext): Plan {
   const limited = limitedBy(entry.listener.rateLimits, head, context)
   if (limited !== undefined) return refuse(undefined, limited)
   const route = routeFor(head, entry, client)
+  if (isAmbiguous(head, route, context)) {
+    return { kind: 'refuse', route: undefined, error: waypointFailure('AMBIGUOUS_PATH', { path: head.path }), headers: [] }
+  }
   if (route === undefined) return { kind: 'refuse', route, error: waypointFailure('NO_ROUTE', { path: head.path }), headers: [] }
   const limitedByRule = limitedBy(route.rule.rateLimits, head, context)
   if (limitedByRule !== undefined) return refuse(route, limitedByRule)
@@ -75,6 +79,13 @@ export function planRequest(head: RequestHead, context: PlanContext): Plan {
 
 function routeFor(head: RequestHead, { table, fallback }: ListenerEntry, { source }: Client): Route | undefined {
   return table.isEmptyFor(source) ? fallback : table.select(head, source)
+}
+
+/** Whether a server that drops the path's parameters would see a request for which another rule is meant. */
+function isAmbiguous(head: RequestHead, route: Route | undefined, { entry, client }: PlanContext): boolean {
+  const bare = withoutParameters(head)
+  if (bare === undefined || (route !== undefined && spellsParameters(route))) return false
+  return routeFor(bare, entry, client)?.rule !== route?.rule
 }
 
 function planRule(head: RequestHead, route: Route, context: PlanContext): Plan {

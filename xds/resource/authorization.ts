@@ -24,7 +24,8 @@ const SCOPES = {
   [Scope.NAMESPACE]: 'NAMESPACE',
   [Scope.WORKLOAD_SELECTOR]: 'WORKLOAD_SELECTOR',
 } as const satisfies Readonly<Record<number, PolicyScope>>
-const ACTIONS = { [Action.ALLOW]: 'ALLOW', [Action.DENY]: 'DENY' } as const satisfies Readonly<Record<number, PolicyAction>>
+/** By number on the wire. */
+export const ACTIONS = { [Action.ALLOW]: 'ALLOW', [Action.DENY]: 'DENY' } as const satisfies Readonly<Record<number, PolicyAction>>
 
 /** Decodes and checks one policy; on failure every fault found (at most 16). Never throws. */
 export function decodeAuthorization(bytes: Uint8Array): Result<Authorization> {
@@ -65,7 +66,8 @@ export function encodeAuthorization(policy: Authorization): Buffer {
   })
 }
 
-function matchFromWire(faults: Faults, wire: Match): PolicyMatch {
+/** One match; what is wrong is noted. */
+export function matchFromWire(faults: Faults, wire: Match): PolicyMatch {
   const strings = (field: string, list: readonly WireString[]): StringMatch[] =>
     faults.many(field, list, VALUES_LIMIT).map((value) => stringFromWire(faults, field, value))
   const blocks = (field: string, list: readonly WireAddress[]): Cidr[] =>
@@ -96,7 +98,8 @@ function matchFromWire(faults: Faults, wire: Match): PolicyMatch {
   }
 }
 
-function stringFromWire(faults: Faults, field: string, { matchType }: WireString): StringMatch {
+/** One text to compare with; one of an unknown kind is noted. */
+export function stringFromWire(faults: Faults, field: string, { matchType }: WireString): StringMatch {
   switch (matchType.case) {
     case 'exact':
     case 'prefix':
@@ -110,7 +113,8 @@ function stringFromWire(faults: Faults, field: string, { matchType }: WireString
   }
 }
 
-function matchToWire(match: PolicyMatch) {
+/** The message of a match. */
+export function matchToWire(match: PolicyMatch) {
   return {
     namespaces: match.namespaces.map(stringToWire),
     notNamespaces: match.notNamespaces.map(stringToWire),
@@ -127,7 +131,8 @@ function matchToWire(match: PolicyMatch) {
   }
 }
 
-function stringToWire(match: StringMatch) {
+/** The message of a text to compare with. */
+export function stringToWire(match: StringMatch) {
   if (match.kind === 'presence') return { matchType: { case: 'presence' as const, value: {} } }
   return { matchType: { case: match.kind, value: match.value } }
 }

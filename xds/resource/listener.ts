@@ -14,6 +14,7 @@ import {
 import { decodeMessage, encodeMessage } from '../../proto/wire.ts'
 import { Faults } from './check.ts'
 import { numberOf } from './gateway.ts'
+import { httpPoliciesFromWire, httpPolicyToWire } from './http-policy.ts'
 import { rateLimitsFromWire, rateLimitToWire } from './rate-limit.ts'
 import { matchFromWire, matchToWire } from './route-match.ts'
 import { ruleFromWire, ruleToWire } from './route-rule.ts'
@@ -42,6 +43,7 @@ export function decodeListener(bytes: Uint8Array): Result<Listener> {
     protocol: faults.choice('protocol', wire.protocol, PROTOCOLS, 'TCP'),
     routes: routesFromWire(faults, 'routes', wire.routes, rules),
     consumerRoutes: consumersFromWire(faults, wire, rules),
+    authorization: httpPoliciesFromWire(faults, wire.authorization),
     rateLimits: rateLimitsFromWire(faults, 'rate_limits', wire.rateLimits),
     isGrpcOnly: wire.grpcOnly,
   }
@@ -52,7 +54,7 @@ export function decodeListener(bytes: Uint8Array): Result<Listener> {
 
 /** The resource's bytes; equal listeners give equal bytes, whatever the order of `consumerRoutes`. */
 export function encodeListener(listener: Listener): Buffer {
-  const { name, gateway, service, port, protocol, rateLimits, isGrpcOnly } = listener
+  const { name, gateway, service, port, protocol, authorization, rateLimits, isGrpcOnly } = listener
   const rules = new RuleTable()
   const routes = listener.routes.map((route) => routeToWire(route, rules))
   const consumers = [...listener.consumerRoutes].sort(([a], [b]) => (a < b ? -1 : 1))
@@ -65,6 +67,7 @@ export function encodeListener(listener: Listener): Buffer {
     routes,
     consumerRoutes: consumers.map(([namespace, list]) => ({ namespace, routes: list.map((route) => routeToWire(route, rules)) })),
     rules: rules.messages,
+    authorization: authorization.map(httpPolicyToWire),
     rateLimits: rateLimits.map(rateLimitToWire),
     grpcOnly: isGrpcOnly,
   })

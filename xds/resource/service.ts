@@ -9,6 +9,7 @@ import {
   LoadBalancing_Mode,
   LoadBalancing_Scope,
   type Service as WireService,
+  Service_Visibility,
   ServiceSchema,
 } from '../../proto/workload_pb.ts'
 import type { Faults } from './check.ts'
@@ -40,6 +41,7 @@ const MODES = {
   [LoadBalancing_Mode.FAILOVER]: 'FAILOVER',
   [LoadBalancing_Mode.PASSTHROUGH]: 'PASSTHROUGH',
 } as const satisfies Readonly<Record<number, LoadBalancingMode>>
+const VISIBILITY = { [Service_Visibility.PUBLIC]: false, [Service_Visibility.NAMESPACE]: true } as const
 const HEALTH = { [LoadBalancing_HealthPolicy.ONLY_HEALTHY]: false, [LoadBalancing_HealthPolicy.ALLOW_ALL]: true } as const
 
 /** Turns a decoded message into a model service; what is wrong is noted in `faults`, and then the value must not be used. */
@@ -61,6 +63,8 @@ export function serviceFromWire(faults: Faults, wire: WireService): Service {
     loadBalancing: loadBalancingFromWire(faults, wire),
     ipFamilies: faults.choice('ip_families', wire.ipFamilies, FAMILIES, 'AUTOMATIC'),
     isCanonical: wire.canonical,
+    // What is not known is kept narrow.
+    isPrivate: faults.choice('visibility', wire.visibility, VISIBILITY, true),
   }
 }
 
@@ -85,6 +89,7 @@ export function serviceToWire(service: Service): WireService {
     }),
     ipFamilies: numberOf(FAMILIES, service.ipFamilies),
     canonical: service.isCanonical,
+    visibility: service.isPrivate ? Service_Visibility.NAMESPACE : Service_Visibility.PUBLIC,
   })
 }
 

@@ -115,6 +115,7 @@ function dumpService(service: Service, workloads: readonly Workload[]): Record<s
     ...optional('loadBalancer', service.loadBalancing),
     ipFamilies: service.ipFamilies,
     canonical: service.isCanonical,
+    ...(service.isPrivate ? { visibility: 'Namespace' } : {}),
   }
 }
 

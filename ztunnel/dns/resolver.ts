@@ -6,6 +6,7 @@ import type { Cidr, IpAddress } from '../../model/address.ts'
 import { serviceKeyOf } from '../../model/service.ts'
 import type { Service } from '../../model/service.ts'
 import type { Workload } from '../../model/workload.ts'
+import { prefer } from '../../state/vip-index.ts'
 
 /** What of the mesh is asked. */
 export interface DnsView {
@@ -37,6 +38,8 @@ export function resolve(question: Question, client: Workload, view: DnsView, opt
   for (const candidate of candidates(asked, client.namespace, options.clusterDomain)) {
     const service = find(candidate.host, client, view)
     if (service === undefined) continue
+    // The host is real, and only its own name servers know where it is.
+    if (isElsewhere(service, view)) return FORWARD
     const ips = addresses(service, client, view).filter((ip) => isIpv6(ip) === (question.type === 'AAAA'))
     const name = candidate.isStripped ? candidate.host : question.name
     const records = shuffled(ips, options.random).map((data): Answer => ({ type: question.type as 'A' | 'AAAA', name, ttl: TTL_S, data }))
@@ -76,8 +79,11 @@ function find(host: string, client: Workload, view: DnsView): Service | undefine
   return undefined
 }
 
-function prefer(services: readonly Service[], namespace: string): Service | undefined {
-  return services.find((service) => service.namespace === namespace) ?? services[0]
+/** Whether a service has no address that clients could be given: connections go where the host's own name leads. */
+function isElsewhere(service: Service, view: DnsView): boolean {
+  if (service.vips.some(({ cidr }) => isAddress(cidr))) return false
+  if (service.loadBalancing?.mode === 'PASSTHROUGH') return true
+  return view.endpointsOf(serviceKeyOf(service)).some(({ hostname, addresses: own }) => hostname !== '' && own.length === 0)
 }
 
 /** The service's addresses on the client's network; those of its endpoints when it has none (headless). */

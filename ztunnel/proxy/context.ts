@@ -27,6 +27,8 @@ export interface MeshReplica extends MeshView, WaypointView {
   servicesWithHost(hostname: string): readonly Service[]
   /** Waits for an address to be described; asks the control plane for it if that is the mode. */
   waitForWorkload(network: string, ip: IpAddress, waitMs: number): Promise<Workload | undefined>
+  /** Resolves when these names have been looked up, found or not. */
+  resolveNames(hostnames: readonly string[]): Promise<void>
   /** Waits for services to be described where only what is asked for is sent. @returns false when some are still unknown */
   waitForServices(keys: Iterable<ServiceKey>, waitMs: number): Promise<boolean>
 }

@@ -22,6 +22,8 @@ export interface MeshView {
   serviceByHost(namespace: string, hostname: string): Service | undefined
   isInMesh(ip: IpAddress): boolean
   chooseEndpoint(service: Service, port: number, source: Workload): WorkloadEndpoint | undefined
+  /** Names of endpoints that are known by name only. */
+  unresolvedNames(service: Service, port: number): readonly string[]
 }
 
 /** Plain TCP to where the app dialled, or to the endpoint of the service that it dialled. */
@@ -58,12 +60,18 @@ export interface UnknownYet {
   readonly ip: IpAddress
 }
 
+/** The service's endpoints are known by name only, and no address of any is known (yet): resolve, decide again, then refuse with NAME_NOT_RESOLVED. */
+export interface UnresolvedYet {
+  readonly kind: 'unresolved'
+  readonly hostnames: readonly string[]
+}
+
 /**
  * Decides where a captured connection goes.
  * @param source the pod that dialled
  * @param dst what the app dialled
  */
-export function decideOutbound(source: Workload, dst: Endpoint, mesh: MeshView): Route | Refusal | UnknownYet {
+export function decideOutbound(source: Workload, dst: Endpoint, mesh: MeshView): Route | Refusal | UnknownYet | UnresolvedYet {
   if (source.isPending) return refuse('SOURCE_PENDING')
   const isOwn = source.addresses.includes(dst.ip)
   if (isLocal(dst.ip) || (isOwn && MESH_PORTS.includes(dst.port))) return refuse('SELF_CALL')
@@ -129,11 +137,14 @@ export function inboundService(
   return byPort
 }
 
-function towardService(source: Workload, service: Service, dst: Endpoint, mesh: MeshView): Route | Refusal {
+function towardService(source: Workload, service: Service, dst: Endpoint, mesh: MeshView): Route | Refusal | UnresolvedYet {
   if (service.waypoint !== undefined) return towardWaypoint(source, service.waypoint, service, dst, mesh)
   if (service.loadBalancing?.mode === 'PASSTHROUGH') return { kind: 'direct', to: dst, destination: undefined, service }
   const chosen = mesh.chooseEndpoint(service, dst.port, source)
-  if (chosen === undefined) return refuse('NO_HEALTHY_UPSTREAM')
+  if (chosen === undefined) {
+    const hostnames = mesh.unresolvedNames(service, dst.port)
+    return hostnames.length > 0 ? { kind: 'unresolved', hostnames } : refuse('NO_HEALTHY_UPSTREAM')
+  }
   return toEndpoint(source, chosen.workload, chosen.endpoint, service)
 }
 

@@ -45,13 +45,18 @@ async function identify(accepted: Accepted, pod: PodContext): Promise<Workload> 
   return source
 }
 
-/** Where it goes. An address of the mesh that is not described yet is waited for once. */
+/** Where it goes. An address of the mesh that is not described yet is waited for once, and so are names of endpoints. */
 async function decide(source: Workload, original: Endpoint, pod: PodContext): Promise<Route> {
   let decision = decideOutbound(source, original, pod.mesh)
   if (decision.kind === 'unknown') {
     await pod.mesh.waitForWorkload(source.network, decision.ip, pod.settings.unknownWaitMs)
     decision = decideOutbound(source, original, pod.mesh)
   }
+  if (decision.kind === 'unresolved') {
+    await pod.mesh.resolveNames(decision.hostnames)
+    decision = decideOutbound(source, original, pod.mesh)
+  }
+  if (decision.kind === 'unresolved') throw ztunnelFailure('NAME_NOT_RESOLVED', { to: formatEndpoint(original) })
   if (decision.kind === 'unknown') throw ztunnelFailure('UNKNOWN_DESTINATION', { to: formatEndpoint(original) })
   if (decision.kind === 'refuse') throw ztunnelFailure(decision.code, { to: formatEndpoint(original) })
   return decision

@@ -23,6 +23,7 @@ const CHECKED: ReadonlySet<string> = new Set([
   'GRPCRoute',
   'VirtualService',
   'DestinationRule',
+  'ServiceEntry',
   'RateLimitPolicy',
   'AuthorizationPolicy',
   'PeerAuthentication',

@@ -1,13 +1,11 @@
 // A service behind a waypoint and the routes that name it -> its listeners, one per TCP port. Routes of the service's own namespace
 // hold for everybody (producer routes); those of another namespace only for callers from there, in place of the former (GEP-1294).
-import type { Service as KubeService } from '../../../model/object.ts'
 import type { Listener, Route } from '../../../model/route.ts'
 import type { ServiceKey } from '../../../model/workload.ts'
 import { orderGrpcRoutes, orderHttpRoutes } from '../../../policy/http/order.ts'
-import { namespaceOf } from '../mesh.ts'
-import { tcpPorts } from '../service.ts'
 import { protocolOf } from './protocol.ts'
 import type { RouteTranslation } from './route.ts'
+import type { RoutedService } from './routed-service.ts'
 
 /** A route on a service. */
 export interface Claim {
@@ -37,12 +35,12 @@ interface Room {
 }
 
 /** Pure; the order of the claims does not matter. Where there is too much, older routes stay. */
-export function attach(service: KubeService, key: ServiceKey, gateway: string, claims: readonly Claim[]): Attachment {
+export function attach(service: RoutedService, key: ServiceKey, gateway: string, claims: readonly Claim[]): Attachment {
   const refusals = new Map<RouteTranslation, Map<number, Refusal>>()
   const sorted = [...claims].sort((a, b) => compareAge(a.route, b.route))
-  const listeners = tcpPorts(service).map(({ port, name, appProtocol }): Listener => {
+  const listeners = service.ports.map(({ port, name, appProtocol }): Listener => {
     const claimed = sorted.filter(({ ports }) => ports.includes(port)).map(({ route }) => route)
-    const kept = keep(claimed, namespaceOf(service), (route, refusal) => {
+    const kept = keep(claimed, service.namespace, (route, refusal) => {
       const ports = refusals.get(route) ?? new Map<number, Refusal>()
       refusals.set(route, ports.set(port, refusal))
     })
@@ -54,6 +52,7 @@ export function attach(service: KubeService, key: ServiceKey, gateway: string, c
       protocol: protocolOf({ ...(name === undefined ? {} : { name }), ...(appProtocol === undefined ? {} : { appProtocol }) }),
       routes: ordered(kept.producer),
       consumerRoutes: new Map([...kept.consumers].map(([namespace, list]) => [namespace, ordered(list)])),
+      authorization: [],
       rateLimits: [],
       isGrpcOnly: isGrpcOnly([kept.producer, ...kept.consumers.values()].flat()),
     }

@@ -16,6 +16,7 @@ export function readbackFault(routes: readonly Route[]): string | undefined {
         protocol: 'HTTP',
         routes,
         consumerRoutes: new Map(),
+        authorization: [],
         rateLimits: [],
         isGrpcOnly: false,
       }),

@@ -3,19 +3,22 @@
 import { isDeepStrictEqual } from 'node:util'
 import { messageOf } from '../../../kit/error.ts'
 import type { Gateway, GrpcRoute, HttpRoute } from '../../../model/gateway-api.ts'
-import type { Service as KubeService, MeshObject } from '../../../model/object.ts'
+import type { MeshObject } from '../../../model/object.ts'
 import type { Listener } from '../../../model/route.ts'
 import type { Service } from '../../../model/service.ts'
 import type { ServiceKey } from '../../../model/workload.ts'
 import { hostnameOf, type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from '../mesh.ts'
+import type { EntriesResult } from '../service-entry/service-entries.ts'
+import { HostTable } from '../host-table.ts'
 import { attach, type Attachment, type Claim } from './attach.ts'
-import { ServiceLookup } from './backends.ts'
+import { isCurrentIn, ServiceLookup } from './backends.ts'
 import type { ParentOutcome } from './finding.ts'
 import { GRPC_ROUTE } from './grpc-route.ts'
 import { HTTP_ROUTE } from './http-route.ts'
 import { outcomesOf } from './outcomes.ts'
 import { type ParentPlace, type ParentWorld, resolveParent } from './parents.ts'
 import { type RouteTranslation, translateRoute, unreadableRoute } from './route.ts'
+import { routedService } from './routed-service.ts'
 
 /** What is known of a waypoint's Gateway from the objects. */
 export interface GatewayFacts {
@@ -43,11 +46,12 @@ export interface RoutesInput {
   readonly services: ReadonlyMap<ServiceKey, Service>
   /** Waypoints by `namespace/name`. */
   readonly waypoints: ReadonlyMap<string, Gateway>
+  readonly entries: Pick<EntriesResult, 'hosts' | 'routed'>
 }
 
 interface RouteMemo {
   readonly object: HttpRoute | GrpcRoute
-  readonly asked: ReadonlyMap<string, KubeService | undefined>
+  readonly asked: ReadonlyMap<string, unknown>
   readonly translation: RouteTranslation
   readonly fault: ObjectFault | undefined
   /** Where its parents are in `world`. */
@@ -89,14 +93,15 @@ export class RoutesTranslator {
   }
 
   /** The same value while services and waypoints are the same. */
-  #parents({ world, services, waypoints }: RoutesInput): ParentWorld {
-    const inputs = [world.services.length, ...world.services, ...services.values(), ...waypoints.keys()]
+  #parents({ world, services, waypoints, entries }: RoutesInput): ParentWorld {
+    const inputs = [world.services.length, ...world.services, ...services.values(), ...waypoints.keys(), ...entries.hosts.keys()]
     if (this.#world !== undefined && isSame(this.#world.inputs, inputs)) return this.#world.value
     const names = this.#names
     const kubeServices = new Map(world.services.map((service) => [keyOf(service), service]))
     const hostOf = ({ metadata }: Gateway): string => hostnameOf(names, metadata.namespace ?? '', metadata.name)
     const gatewayByHost = new Map([...waypoints].map(([key, gateway]) => [hostOf(gateway), key]))
-    const value = { names, kubeServices, services, gatewayByHost, waypoints: new Set(waypoints.keys()) }
+    const hosts = new HostTable(services.values())
+    const value = { names, kubeServices, services, entries, hosts, gatewayByHost, waypoints: new Set(waypoints.keys()) }
     this.#world = { inputs, value }
     return value
   }
@@ -149,11 +154,10 @@ export class RoutesTranslator {
 
   /** A write of the route's status makes a new object, but not a new translation. */
   #translateRoute(object: HttpRoute | GrpcRoute, memo: RouteMemo | undefined, parents: ParentWorld): RouteMemo {
-    const services = parents.kubeServices
     if (memo !== undefined && isSameRoute(memo.object, object)) {
-      if (memo.places.world === parents || [...memo.asked].every(([key, service]) => services.get(key) === service)) return memo
+      if (memo.places.world === parents || isCurrentIn(memo.asked, parents)) return memo
     }
-    const lookup = new ServiceLookup(services)
+    const lookup = new ServiceLookup(parents)
     const translation = attempt(object, () =>
       object.kind === 'GRPCRoute'
         ? translateRoute(object, GRPC_ROUTE, this.#names, lookup)
@@ -168,8 +172,10 @@ export class RoutesTranslator {
     const attachments = new Map<ServiceKey, Attachment>()
     for (const [key, { waypoint, namespace, name }] of parents.services) {
       const gateway = waypoint?.kind === 'hostname' ? parents.gatewayByHost.get(waypoint.hostname) : undefined
-      const service = parents.kubeServices.get(`${namespace}/${name}`)
-      if (gateway === undefined || service === undefined) continue
+      if (gateway === undefined) continue
+      const object = parents.kubeServices.get(`${namespace}/${name}`)
+      const service = parents.entries.routed.get(key) ?? (object === undefined ? undefined : routedService(object))
+      if (service === undefined) continue
       const own = claims.get(key) ?? []
       const inputs = [service, gateway, ...own.flatMap(({ route, ports }) => [route, ports.join()])]
       let memo = this.#services.get(key)
@@ -184,7 +190,8 @@ export class RoutesTranslator {
   #outcome(memo: RouteMemo, attachments: ReadonlyMap<ServiceKey, Attachment>): readonly ParentOutcome[] {
     const { list } = memo.places
     const refusals = list.map((place) =>
-      place.kind === 'service' ? attachments.get(place.service)?.refusals.get(memo.translation) : undefined,
+      // Hosts of one ServiceEntry have the same claims, and so the same refusals.
+      place.kind === 'service' ? attachments.get(place.services[0] ?? '')?.refusals.get(memo.translation) : undefined,
     )
     const inputs = [list, ...refusals.map((ports) => (ports === undefined ? '' : [...ports].join()))]
     if (memo.outcome !== undefined && isSame(memo.outcome.inputs, inputs)) return memo.outcome.parents
@@ -213,9 +220,11 @@ function claimsOf(placed: readonly Placed[]): Map<ServiceKey, Claim[]> {
     const ports = new Map<ServiceKey, Set<number>>()
     for (const place of memo.places.list) {
       if (place.kind !== 'service') continue
-      const set = ports.get(place.service) ?? new Set()
-      ports.set(place.service, set)
-      for (const port of place.ports) set.add(port)
+      for (const service of place.services) {
+        const set = ports.get(service) ?? new Set()
+        ports.set(service, set)
+        for (const port of place.ports) set.add(port)
+      }
     }
     for (const [service, set] of ports) {
       const list = claims.get(service) ?? []

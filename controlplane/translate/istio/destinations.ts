@@ -3,13 +3,14 @@ import type { IstioDestination } from '../../../model/istio-networking.ts'
 import type { BackendRef } from '../../../model/route.ts'
 import { type Service, serviceKeyOf } from '../../../model/service.ts'
 import type { ServiceKey } from '../../../model/workload.ts'
+import type { HostTable } from '../host-table.ts'
 import type { MeshNames } from '../mesh.ts'
 import { fullHost } from './hosts.ts'
 import type { EntryNotes } from './notes.ts'
 
 /** What destinations are looked up in. */
 export interface DestinationWorld {
-  readonly byHost: ReadonlyMap<string, Service>
+  readonly hosts: HostTable
   /** Names of the subsets that the DestinationRule in force defines. */
   readonly subsets: ReadonlyMap<ServiceKey, ReadonlySet<string>>
 }
@@ -17,6 +18,7 @@ export interface DestinationWorld {
 /** Looks up for one object, and remembers the answers: it is translated again when one changes. */
 export class DestinationLookup {
   readonly #world: DestinationWorld
+  /** By `namespace/host`. */
   readonly #hosts = new Map<string, Service | undefined>()
   readonly #subsets = new Map<string, { readonly service: ServiceKey; readonly name: string; readonly isThere: boolean }>()
 
@@ -24,9 +26,10 @@ export class DestinationLookup {
     this.#world = world
   }
 
-  service(host: string): Service | undefined {
-    const service = this.#world.byHost.get(host)
-    this.#hosts.set(host, service)
+  /** @param namespace of the object that asks */
+  service(host: string, namespace: string): Service | undefined {
+    const service = this.#world.hosts.find(host, namespace)
+    this.#hosts.set(`${namespace}/${host}`, service)
     return service
   }
 
@@ -38,7 +41,10 @@ export class DestinationLookup {
 
   /** Whether all answers would be the same in another world. */
   isCurrentIn(world: DestinationWorld): boolean {
-    for (const [host, service] of this.#hosts) if (world.byHost.get(host) !== service) return false
+    for (const [key, service] of this.#hosts) {
+      const slash = key.indexOf('/')
+      if (world.hosts.find(key.slice(slash + 1), key.slice(0, slash)) !== service) return false
+    }
     for (const { service, name, isThere } of this.#subsets.values()) if (hasSubset(world, service, name) !== isThere) return false
     return true
   }
@@ -62,7 +68,7 @@ export function resolveDestination(
   notes: EntryNotes,
 ): BackendRef | undefined {
   const full = fullHost(host, context.namespace, context.names)
-  const service = context.destinations.service(full)
+  const service = context.destinations.service(full, context.namespace)
   const lost = (message: string): undefined => {
     notes.unresolve(field, 'BackendNotFound', message)
   }

@@ -7,6 +7,8 @@ import type { Service } from '../../../model/service.ts'
 import type { ServiceKey } from '../../../model/workload.ts'
 import type { Finding } from '../gateway/finding.ts'
 import { type MeshNames, namespaceOf, noteFor, type ObjectFault, type World } from '../mesh.ts'
+import { HostTable } from '../host-table.ts'
+import type { EntriesResult } from '../service-entry/service-entries.ts'
 import type { Member } from './backends.ts'
 import { DestinationRules, type RulesResult } from './destination-rules.ts'
 import { RateLimits } from './rate-limits.ts'
@@ -20,6 +22,7 @@ export interface IstioInput {
   membersOf(services: ReadonlySet<ServiceKey>): ReadonlyMap<ServiceKey, readonly Member[]>
   /** From the routes of the Gateway API. */
   readonly listeners: ReadonlyMap<string, Listener>
+  readonly entries: Pick<EntriesResult, 'hosts' | 'routed'>
 }
 
 /** What is published and said. */
@@ -59,7 +62,7 @@ export class IstioTranslator {
     return { listeners: routing.listeners, backends: rules.backends, istioOutcomes, faults }
   }
 
-  #routing({ world, services, listeners }: IstioInput, { subsets }: RulesResult): Routing {
+  #routing({ world, services, listeners, entries }: IstioInput, { subsets }: RulesResult): Routing {
     const { virtualServices, rateLimitPolicies } = world
     if (virtualServices.length + rateLimitPolicies.length === 0) return { listeners, istioOutcomes: new Map() }
     const names = [...subsets].map(([key, set]) => `${key} ${[...set].join()}`).join('\n')
@@ -68,10 +71,10 @@ export class IstioTranslator {
       ...[world.services.length, ...world.services, ...services.values()],
     ]
     if (this.#last !== undefined && isSame(this.#last.inputs, inputs)) return this.#last.routing
-    const byHost = new Map([...services.values()].map((service) => [service.hostname, service]))
-    const routed = this.#virtualServices.run(virtualServices, listeners, { byHost, subsets })
+    const hosts = new HostTable(services.values())
+    const routed = this.#virtualServices.run(virtualServices, listeners, { hosts, subsets })
     const kubeServices = new Map(world.services.map((service) => [`${namespaceOf(service)}/${service.metadata.name}`, service]))
-    const limited = this.#limits.run(rateLimitPolicies, routed.listeners, { names: this.#names, kubeServices })
+    const limited = this.#limits.run(rateLimitPolicies, routed.listeners, { names: this.#names, kubeServices, entries })
     const routing = { listeners: limited.listeners, istioOutcomes: new Map([...routed.findings, ...limited.findings]) }
     this.#last = { inputs, routing }
     return routing

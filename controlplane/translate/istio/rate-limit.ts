@@ -5,6 +5,7 @@ import type { Listener, LocalRateLimit, RateLimit, Route, RouteRule } from '../.
 import { rateLimitPolicySpec } from '../../../objects/schema/rate-limit.ts'
 import { type Finding, joined } from '../gateway/finding.ts'
 import { hostnameOf, type MeshNames, namespaceOf } from '../mesh.ts'
+import type { EntriesResult } from '../service-entry/service-entries.ts'
 import { goDurationMs } from './duration.ts'
 import { type AskedService, globalLimit, problemOfService } from './global-limit.ts'
 import { refusal, verdictOf } from './outcomes.ts'
@@ -40,6 +41,7 @@ export interface LimitWorld {
   readonly names: MeshNames
   /** By `namespace/name`; for names of ports. */
   readonly kubeServices: ReadonlyMap<string, KubeService>
+  readonly entries: Pick<EntriesResult, 'hosts' | 'routed'>
 }
 
 /** A listener with its limits, and the policies of which some had no room. */
@@ -123,6 +125,7 @@ export function rateLimitFinding(parsed: ParsedRateLimit, found: ReadonlySet<num
 
 const ABSENT = {
   Service: 'does not exist, has no waypoint, or no such port that carries HTTP',
+  ServiceEntry: 'does not exist, has no waypoint, or no such port that carries HTTP',
   Gateway: 'is no waypoint, or no service is behind it',
   HTTPRoute: 'does not exist, or no such rule of it is in force',
 } as const satisfies Record<RateLimitTarget['kind'], string>
@@ -135,6 +138,12 @@ function placeOf(listener: Listener, namespace: string, target: RateLimitTarget,
     if (sectionName === undefined) return undefined
     const ports = world.kubeServices.get(`${namespace}/${name}`)?.spec?.ports ?? []
     return ports.some((port) => port.name === sectionName && port.port === listener.port) ? undefined : 'elsewhere'
+  }
+  if (kind === 'ServiceEntry') {
+    const { hosts, routed } = world.entries
+    if (hosts.get(`${namespace}/${name}`)?.includes(listener.service) !== true) return 'elsewhere'
+    const isHere = routed.get(listener.service)?.ports.some((port) => port.name === sectionName && port.port === listener.port) === true
+    return sectionName === undefined || isHere ? undefined : 'elsewhere'
   }
   const prefix = `HTTPRoute/${namespace}/${name}/`
   const routes = sectionName === undefined ? { prefix } : { name: `${prefix}${sectionName}` }

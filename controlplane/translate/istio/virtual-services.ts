@@ -88,12 +88,14 @@ function unboundReason(
   host: string,
   item: ParsedVirtualService,
   services: readonly BoundService[],
-  { byHost }: DestinationWorld,
+  { hosts }: DestinationWorld,
   rootNamespace: string,
 ): string | undefined {
   const bound = services.filter(({ hostname }) => hostCovers(host, hostname))
   if (bound.length === 0)
-    return byHost.has(host) ? `${host} has no waypoint, so nothing reads its requests` : `${host} is no service of the mesh`
+    return hosts.find(host, item.namespace) !== undefined
+      ? `${host} has no waypoint, so nothing reads its requests`
+      : `${host} is no service of the mesh`
   const seen = bound.filter((service) => mayClaim(item, hostRank(host), service.namespace, rootNamespace))
   if (seen.length === 0 && host.startsWith('*')) return `${host} stands only for services of the object's own namespace, which has none`
   if (seen.length === 0) return `exportTo does not name the namespace of ${host}`

@@ -4,6 +4,8 @@ import { chooseTarget, type Surroundings, type TargetFlags, targetWords } from '
 
 const NOTHING: Surroundings = { hasLocalMesh: false, kubeconfigs: [], isInCluster: false }
 const BOTH: Surroundings = { hasLocalMesh: true, kubeconfigs: ['/home/me/.kube/config'], isInCluster: false }
+/** A pod whose $KUBECONFIG names a file that is not there. */
+const LOST: Surroundings = { ...NOTHING, missing: '/lost', isInCluster: true }
 const CLUSTER: Surroundings = { ...BOTH, hasLocalMesh: false }
 
 describe('chooseTarget', () => {
@@ -28,12 +30,24 @@ describe('chooseTarget', () => {
   for (const { name, flags, around, given, isGuess = false } of rows)
     it(`takes ${name}`, () => assert.deepEqual(chooseTarget(flags, around), { target: given, isGuess }))
 
-  const refused: { name: string; flags: TargetFlags; code: string }[] = [
+  const refused: { name: string; flags: TargetFlags; around?: Surroundings; code: string }[] = [
     { name: 'two at once', flags: { name: 'a', context: 'c' }, code: 'TARGET_UNCLEAR' },
     { name: 'nothing at all', flags: {}, code: 'TARGET_MISSING' },
+    { name: 'a file of $KUBECONFIG that is not there', flags: {}, around: LOST, code: 'TARGET_MISSING' },
+    { name: 'the same with a context', flags: { context: 'c' }, around: LOST, code: 'TARGET_MISSING' },
     { name: 'a context without a kubeconfig', flags: { context: 'c' }, code: 'TARGET_MISSING' },
   ]
-  for (const { name, flags, code } of refused) it(`refuses ${name}`, () => assert.throws(() => chooseTarget(flags, NOTHING), { code }))
+  for (const { name, flags, around = NOTHING, code } of refused)
+    it(`refuses ${name}`, () => {
+      const says = around === LOST ? /\/lost/ : /./
+      assert.throws(
+        () => chooseTarget(flags, around),
+        (error: Error & { code: string }) => error.code === code && says.test(error.message),
+      )
+    })
+  it('takes a local mesh though a file of $KUBECONFIG is not there', () => {
+    assert.deepEqual(chooseTarget({}, { ...LOST, hasLocalMesh: true }).target, local('weft'))
+  })
 
   it('is led to again by words', () => {
     assert.equal(targetWords(local('weft')), '')

@@ -56,6 +56,7 @@ describe('command line', () => {
     { args: ['up', '--image', 'x=/no/such/folder'], status: 2, says: /DIR is no directory/ },
     { args: ['up', '--tracing-endpoint', 'collector:4317'], status: 2, says: /http:\/\/host:port/ },
     { args: ['up', '--tracing-protocol', 'udp'], status: 2, says: /grpc, http/ },
+    { args: ['up', '--tracing-ca', '/dev/null'], status: 2, says: /certificates in PEM/ },
     { args: ['up', '--tracing-sampling', '101'], status: 2, says: /A number from 0 to 100/ },
     { args: ['demo', '--nodes', '9'], status: 2, says: /A number from 2 to 8/ },
     { args: ['get'], status: 2, says: /missing required argument/ },

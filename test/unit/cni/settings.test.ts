@@ -29,8 +29,24 @@ describe('cni/settings', () => {
   })
 
   it('says every fault', () => {
-    const bad = readSettings(['--node', '../x', '--cgroup', 'weft', '--monitoring-port', '70000', '--reconcile-interval', '1ms'], {})
-    assert.equal(bad.ok ? 0 : bad.errors.length, 4)
+    const bad = readSettings(
+      [
+        '--node',
+        '../x',
+        '--cgroup',
+        'weft',
+        '--monitoring-port',
+        '70000',
+        '--reconcile-interval',
+        '1ms',
+        '--metrics-port',
+        '65536',
+        '--metrics-ip',
+        'node-1',
+      ],
+      {},
+    )
+    assert.equal(bad.ok ? 0 : bad.errors.length, 6)
     assert.equal(readSettings([], {}).ok, false)
   })
 })

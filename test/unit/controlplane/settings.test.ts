@@ -10,12 +10,12 @@ describe('settings of the control plane', () => {
     {
       name: 'a collector alone',
       args: ['--tracing-endpoint', 'http://collector:4317'],
-      want: { endpoint: 'http://collector:4317', protocol: 'grpc', sampling: '1' },
+      want: { endpoint: 'http://collector:4317', protocol: 'grpc', sampling: '1', ca: '' },
     },
     {
       name: 'a collector that takes JSON',
       args: ['--tracing-endpoint', 'https://collector:4318', '--tracing-protocol', 'http', '--tracing-sampling', '12.5'],
-      want: { endpoint: 'https://collector:4318', protocol: 'http', sampling: '12.5' },
+      want: { endpoint: 'https://collector:4318', protocol: 'http', sampling: '12.5', ca: '' },
     },
   ]
   for (const { name, args, want } of rows)
@@ -53,12 +53,23 @@ describe('settings of the control plane', () => {
 
   it('say every fault at once', () => {
     const parsed = readSettings(
-      [...NEEDED, '--tracing-endpoint', 'collector:4317', '--tracing-protocol', 'udp', '--tracing-sampling', '101'],
+      [
+        ...NEEDED,
+        '--tracing-endpoint',
+        'collector:4317',
+        '--tracing-protocol',
+        'udp',
+        '--tracing-ca',
+        '/a/file',
+        '--tracing-sampling',
+        '101',
+      ],
       {},
     )
     assert.deepEqual(parsed.ok ? [] : parsed.errors, [
       '--tracing-endpoint is not http://host:port',
       '--tracing-protocol is neither grpc nor http',
+      '--tracing-ca is not certificates in PEM',
       '--tracing-sampling is not a number from 0 to 100',
     ])
   })

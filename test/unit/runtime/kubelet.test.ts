@@ -1,6 +1,7 @@
 // Pure parts of the kubelet: capabilities, the start script, environment, volumes, addresses, status.
 import assert from 'node:assert/strict'
-import type { Container, MeshObject, Pod } from '../../../model/object.ts'
+import type { Container } from '../../../model/container.ts'
+import type { MeshObject, Pod } from '../../../model/object.ts'
 import { AddressPool } from '../../../runtime/kubelet/addresses.ts'
 import { capabilitiesOf, DEFAULT_CAPABILITIES, setprivArgs } from '../../../runtime/kubelet/capabilities.ts'
 import { contentOf, environmentOf, expand } from '../../../runtime/kubelet/content.ts'

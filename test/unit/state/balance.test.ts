@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { LoadBalancing, Service } from '../../../model/service.ts'
 import type { Workload } from '../../../model/workload.ts'
-import { chooseEndpoint } from '../../../state/balance.ts'
+import { chooseEndpoint, listEndpoints, namesBehind } from '../../../state/balance.ts'
 import { serviceOf, workloadOf } from '../../support/mesh-values.ts'
 
 const KEY = 'shop/web.shop.svc.cluster.local'
@@ -91,5 +91,46 @@ describe('state/balance', () => {
   it('prefers the address of the client’s family', () => {
     const both = workloadOf('a', ['fd00::2', '10.244.1.2'], { services: new Map([[KEY, [{ servicePort: 80, targetPort: 8080 }]]]) })
     assert.equal(chooseEndpoint(serviceOf('web', ['10.96.0.5']), [both], 80, client, () => 0)?.endpoint.ip, '10.244.1.2')
+  })
+})
+
+describe('state/balance: endpoints with names', () => {
+  const named = (name: string, change: Partial<Workload> = {}): Workload =>
+    backend(name, '10.244.1.2', { addresses: [], hostname: `${name}.example`, ...change })
+  const addressesOf = ({ addresses, name }: Workload): Workload['addresses'] =>
+    name === 'a' ? workloadOf('', ['192.0.2.1', '192.0.2.2', '2001:db8::1']).addresses : addresses
+  const service = serviceOf('web', ['10.96.0.5'])
+
+  it('any address of the source’s family', () => {
+    const found = new Set<string>()
+    for (let i = 0; i < 40; i++) {
+      const chosen = chooseEndpoint(service, [named('a'), named('b')], 80, client, () => i / 40, addressesOf)
+      found.add(`${chosen?.workload.name} ${chosen?.endpoint.ip}:${chosen?.endpoint.port}`)
+    }
+    assert.deepEqual([...found].sort(), ['a 192.0.2.1:8080', 'a 192.0.2.2:8080'])
+  })
+
+  it('none while the name is not resolved', () => {
+    assert.equal(
+      chooseEndpoint(service, [named('b')], 80, client, () => 0, addressesOf),
+      undefined,
+    )
+    assert.equal(
+      chooseEndpoint(service, [named('a')], 80, client, () => 0),
+      undefined,
+    )
+  })
+
+  it('as a list: each address is one', () => {
+    const list = listEndpoints(service, [named('a'), backend('c', '10.244.1.9')], 80, client, addressesOf)
+    assert.deepEqual(
+      list.map(({ workload, endpoint }) => `${workload.name} ${endpoint.ip}`),
+      ['a 192.0.2.1', 'a 192.0.2.2', 'c 10.244.1.9'],
+    )
+  })
+
+  it('names of a port', () => {
+    assert.deepEqual(namesBehind(service, [named('a'), backend('c', '10.244.1.9'), named('z', { services: new Map() })], 80), ['a.example'])
+    assert.deepEqual(namesBehind(service, [named('a')], 81), [])
   })
 })

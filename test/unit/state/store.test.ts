@@ -89,6 +89,25 @@ describe('state/store', () => {
     assert.equal(state.serviceByVip('', ip('192.168.7.9'), 'x'), narrow)
   })
 
+  it('shows a private service to its own namespace only', () => {
+    const state = new MeshState(new FakeClock())
+    const hidden = serviceOf('db', ['192.0.2.1'], { namespace: 'mine', isPrivate: true })
+    state.apply({ services: put(hidden) })
+    assert.equal(state.serviceByVip('', ip('192.0.2.1'), 'mine'), hidden)
+    assert.equal(state.serviceByVip('', ip('192.0.2.1'), 'shop'), undefined)
+    const open = serviceOf('db', ['192.0.2.0/24'], { isCanonical: false })
+    state.apply({ services: put(open) })
+    assert.equal(state.serviceByVip('', ip('192.0.2.1'), 'shop'), open)
+  })
+
+  it('a block takes no workload’s own address', () => {
+    const state = new MeshState(new FakeClock())
+    const block = serviceOf('block', ['10.244.0.0/16'])
+    state.apply({ services: put(block), workloads: put(workloadOf('a', ['10.244.1.2'])) })
+    assert.equal(state.serviceByVip('', ip('10.244.1.2'), 'shop'), undefined)
+    assert.equal(state.serviceByVip('', ip('10.244.1.3'), 'shop'), block)
+  })
+
   it('gathers global, namespace and named policies; a changed scope moves, an unknown name is skipped', () => {
     const state = new MeshState(new FakeClock())
     const names = (w = workloadOf('a', ['10.244.1.2'], { authorizationPolicies: ['shop/sel', 'shop/none'] })) =>

@@ -14,7 +14,7 @@ const ROOT = join(import.meta.dirname, '..', '..', '..')
 const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 /** A process of its own: Node reads the authorities that it trusts once. */
 const SEND = `
-const [http, grpc] = process.argv.slice(1)
+const [http, grpc, ca] = process.argv.slice(1)
 const { randomBytes } = await import('node:crypto')
 const { Registry } = await import('prom-client')
 const { systemClock } = await import('./kit/clock.ts')
@@ -23,7 +23,7 @@ const { Tracing } = await import('./telemetry/trace.ts')
 const { otlpExporter } = await import('./telemetry/trace-export.ts')
 for (const [endpoint, protocol] of [[http, 'http'], [grpc, 'grpc']]) {
   const log = createLog({ process: 'test', levels: 'off' })
-  const tracing = new Tracing({ exporter: await otlpExporter(endpoint, protocol), ratio: 1, resource: {}, registry: new Registry(), log,
+  const tracing = new Tracing({ exporter: await otlpExporter(endpoint, protocol, ca), ratio: 1, resource: {}, registry: new Registry(), log,
     clock: systemClock, random: () => 0.5, randomBytes })
   tracing.begin('over-' + protocol, []).end()
   await tracing.stop(1500)
@@ -34,6 +34,8 @@ describe('otlpExporter over TLS', function () {
   this.timeout('20s')
   const came: string[] = []
   let dir: string
+  let own: string
+  let other: string
   let endpoints: string[]
   let stop: () => void
 
@@ -41,6 +43,8 @@ describe('otlpExporter over TLS', function () {
 
   before(async () => {
     const { certPem, keyPem } = await selfSigned('localhost')
+    own = certPem
+    other = (await selfSigned('elsewhere')).certPem
     dir = mkdtempSync(join(tmpdir(), 'weft-otlp-'))
     writeFileSync(join(dir, 'cert.pem'), certPem)
     const http = createServer({ cert: certPem, key: keyPem }, (request, response) => {
@@ -75,15 +79,19 @@ describe('otlpExporter over TLS', function () {
     rmSync(dir, { recursive: true, force: true })
   })
 
-  const rows: { name: string; trusts: boolean; want: string[] }[] = [
-    { name: 'delivers to a collector whose authority is trusted', trusts: true, want: ['over-http', 'over-grpc'] },
-    { name: 'tells nothing to another one', trusts: false, want: [] },
+  const all = ['over-http', 'over-grpc']
+  const rows: { name: string; trusts: boolean; ca: () => string; want: string[] }[] = [
+    { name: 'delivers to a collector whose authority Node trusts', trusts: true, ca: () => '', want: all },
+    { name: 'tells nothing to another one', trusts: false, ca: () => '', want: [] },
+    { name: 'delivers to a collector of a private authority that is given', trusts: false, ca: () => own, want: all },
+    { name: 'one of several that are given', trusts: false, ca: () => other + own, want: all },
+    { name: 'tells nothing to one that Node trusts when another authority is given', trusts: true, ca: () => other, want: [] },
   ]
-  for (const { name, trusts, want } of rows)
+  for (const { name, trusts, ca, want } of rows)
     it(name, async () => {
       came.length = 0
       const env = { PATH: '/usr/bin:/bin', ...(trusts ? { NODE_EXTRA_CA_CERTS: join(dir, 'cert.pem') } : {}) }
-      await promisify(execFile)(process.execPath, ['--input-type=module', '-e', SEND, ...endpoints], { cwd: ROOT, env })
+      await promisify(execFile)(process.execPath, ['--input-type=module', '-e', SEND, ...endpoints, ca()], { cwd: ROOT, env })
       assert.deepEqual(came, want)
     })
 })

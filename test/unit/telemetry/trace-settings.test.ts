@@ -1,6 +1,7 @@
-// Which texts name a collector, a protocol and a percentage.
+// Which texts name a collector, those who vouch for it, a protocol and a percentage.
 import assert from 'node:assert/strict'
-import { isCollectorUrl, isOtlpProtocol, isPercent } from '../../../telemetry/trace-settings.ts'
+import { isCaBundle, isCollectorUrl, isOtlpProtocol, isPercent } from '../../../telemetry/trace-settings.ts'
+import { selfSigned } from '../../support/self-signed.ts'
 
 describe('settings of tracing', () => {
   const rows: { name: string; test: (text: string) => boolean; yes: readonly string[]; no: readonly string[] }[] = [
@@ -18,4 +19,13 @@ describe('settings of tracing', () => {
       assert.deepEqual(yes.filter(test), yes)
       assert.deepEqual(no.filter(test), [])
     })
+
+  it('certificates that vouch for a collector', async () => {
+    const { certPem, keyPem } = await selfSigned('localhost')
+    const crlf = certPem.replaceAll('\n', '\r\n')
+    for (const text of [certPem, certPem + certPem, `\n${crlf}`]) assert.equal(isCaBundle(text), true, text)
+    const cut = certPem.replace(/.{20}\n-----END/, '\n-----END')
+    for (const text of ['', 'x', '/etc/ca.pem', keyPem, certPem + keyPem, keyPem + certPem, `# mine\n${certPem}`, cut, certPem.repeat(200)])
+      assert.equal(isCaBundle(text), false, text.slice(0, 200))
+  })
 })

@@ -23,7 +23,7 @@ describe('Tracing', () => {
 
   async function tracingTo(endpoint: string, change: Partial<TracingOptions> = {}): Promise<Tracing> {
     return new Tracing({
-      exporter: change.exporter ?? (await otlpExporter(endpoint, 'http')),
+      exporter: change.exporter ?? (await otlpExporter(endpoint, 'http', '')),
       ratio: 1,
       resource: { 'service.name': 'waypoint.shop' },
       registry: registry(),
@@ -178,7 +178,7 @@ describe('Tracing', () => {
       )
     })
     const metrics = registry()
-    const tracing = await tracingTo(NO_ANSWER, { exporter: await otlpExporter(`http://127.0.0.1:${port}`, 'grpc'), registry: metrics })
+    const tracing = await tracingTo(NO_ANSWER, { exporter: await otlpExporter(`http://127.0.0.1:${port}`, 'grpc', ''), registry: metrics })
     const span = tracing.begin('over-grpc', [])
     span.end()
     await tracing.stop(5000)

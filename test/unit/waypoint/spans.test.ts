@@ -40,7 +40,7 @@ async function traced(
 ): Promise<Traced> {
   await using receiver = await OtlpReceiver.start()
   const tracing = new Tracing({
-    exporter: await otlpExporter(receiver.endpoint, 'http'),
+    exporter: await otlpExporter(receiver.endpoint, 'http', ''),
     ratio: request.ratio ?? 1,
     resource: resourceOf(waypointSettings()),
     registry: new Registry(),

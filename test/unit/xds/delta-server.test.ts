@@ -1,8 +1,10 @@
 // Delta client and server against each other over gRPC and TLS on loopback: connect, reconnect, removal, refusal, demand, limits.
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
+import { RECHECK_MS } from '../../../xds/delta-server.ts'
 import { PushStore, type ServedResource } from '../../../xds/push-source.ts'
-import { resource, until, XdsPair } from '../../support/xds-pair.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { resource, type TestClient, until, XdsPair } from '../../support/xds-pair.ts'
 
 const POLICIES = 'type.googleapis.com/test.Policy'
 const THINGS = 'type.googleapis.com/test.Thing'
@@ -209,5 +211,48 @@ describe('xds/delta-client and delta-server', () => {
     for (const name of ['k1', 'k2', 'k3', 'k4']) one.client.demand(THINGS, name)
     await until('too many keys', () => pair.lines.some(({ fields }) => fields.details === 'too many subscriptions'))
     one.client.stop()
+  })
+
+  it('serves a caller that has lapsed for seconds only; one that is admitted again gets nothing twice', async () => {
+    const clock = new FakeClock()
+    const lapsed: Record<string, string | undefined> = {}
+    const refused = new Set<string>()
+    await using pair = await XdsPair.start(newStore(), {
+      clock,
+      authenticate: async (token) => {
+        if (refused.has(token)) return { ok: false, errors: ['gone'] }
+        const lapse = (): string | undefined => lapsed[token]
+        return { ok: true, value: { key: token, label: token, gateway: undefined, mayDemand: () => true, lapse } }
+      },
+    })
+    const connect = (token: string): TestClient => pair.connect({ kinds: [...WILDCARD], token: () => token })
+    const [stays, renews, goes] = [connect('stays'), connect('renews'), connect('goes')]
+    await until('all are synced', () => [stays, renews, goes].every(({ client }) => client.state.isSynced))
+    lapsed.renews = 'its token has expired'
+    lapsed.goes = 'its pod is gone'
+    refused.add('goes')
+    await clock.advance(RECHECK_MS - 1)
+    assert.equal(pair.server.clients().length, 3)
+    const ids = pair.server.clients().map(({ id }) => id)
+    const before = renews.pushes.length
+    await clock.advance(1)
+    lapsed.renews = undefined // its next token
+    const reasons = pair.lines.filter(({ message }) => message === 'a caller has lapsed').map(({ fields }) => fields.reason)
+    assert.deepEqual(reasons.toSorted(), ['its pod is gone', 'its token has expired'])
+    await until('the one with a new token is back', () => renews.pushes.length === before + WILDCARD.length)
+    assert.deepEqual(
+      renews.pushes.slice(before).map(({ push }) => push),
+      WILDCARD.map(() => ({ upserts: [], removes: [] })),
+    )
+    await until('the other is refused', () => pair.lines.some(({ fields }) => fields.reason === 'gone'))
+    assert.deepEqual(
+      pair.server
+        .clients()
+        .map(({ caller }) => caller)
+        .toSorted(),
+      ['renews', 'stays'],
+    )
+    assert.ok(pair.server.clients().some(({ id, caller }) => caller === 'stays' && ids.includes(id)))
+    assert.equal(goes.held.get(THINGS)?.size, 2, 'what it holds stays in force')
   })
 })

@@ -1,16 +1,19 @@
 // weft check on a cluster: each thing that can be missing is named with its way out; what may not be looked at is said.
 import assert from 'node:assert/strict'
 import { checkCluster, type CheckedCluster } from '../../../../cli/cluster/check.ts'
-import type { AnyObject, KindPath } from '../../../../cli/install/cluster.ts'
+import type { AnyObject, KindPath } from '../../../../cli/cluster/any-objects.ts'
+import type { Redirections } from '../../../../cli/redirects.ts'
 import { objectFailure } from '../../../../objects/errors.ts'
 import { nodeValue, podValue } from '../../../support/cluster-values.ts'
 
 const CRDS = [
   ...['gatewayclasses', 'gateways', 'httproutes', 'grpcroutes', 'referencegrants'].map((one) => `${one}.gateway.networking.k8s.io`),
   ...['authorizationpolicies', 'peerauthentications'].map((one) => `${one}.security.istio.io`),
-  ...['destinationrules', 'virtualservices'].map((one) => `${one}.networking.istio.io`),
+  ...['destinationrules', 'serviceentries', 'virtualservices'].map((one) => `${one}.networking.istio.io`),
   'ratelimitpolicies.weft.dev',
 ]
+
+const EBPF: Redirections = new Map([['node1', { mode: 'ebpf', reason: 'the kernel has what it needs' }]])
 
 interface Held {
   readonly version?: object
@@ -19,9 +22,10 @@ interface Held {
   readonly mayNot?: string
   readonly forbidden?: string
   readonly lines?: string
+  readonly redirections?: Redirections
 }
 
-function given({ version, lists = {}, cilium, mayNot, forbidden, lines = '' }: Held): CheckedCluster {
+function given({ version, lists = {}, cilium, mayNot, forbidden, lines = '', redirections = EBPF }: Held): CheckedCluster {
   const all: Readonly<Record<string, readonly unknown[]>> = {
     customresourcedefinitions: CRDS.map((name) => ({ metadata: { name } })),
     nodes: [nodeValue('node1')],
@@ -41,6 +45,7 @@ function given({ version, lists = {}, cilium, mayNot, forbidden, lines = '' }: H
     },
     systemNamespace: 'weft-system',
     lastLines: async () => lines,
+    redirections: async () => redirections,
   }
 }
 
@@ -52,6 +57,16 @@ describe('checkCluster', () => {
       [],
     )
     assert.ok(findings.length >= 7)
+  })
+
+  it('says how the nodes redirect', async () => {
+    const seen = (await checkCluster(given({}))).find(({ what }) => what === 'redirection')?.seen
+    assert.equal(seen, 'ebpf: the kernel has what it needs (node1)')
+  })
+
+  it('asks no agents where none run', async () => {
+    const findings = await checkCluster(given({ lists: { pods: [] } }))
+    assert.ok(findings.every(({ what }) => what !== 'redirection'))
   })
 
   const istiod = { metadata: { name: 'istiod', namespace: 'istio-system', labels: { app: 'istiod' } } }

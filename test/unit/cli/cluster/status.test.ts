@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ClusterFacts, statusOfCluster } from '../../../../cli/cluster/status.ts'
 import { formatClusterStatus } from '../../../../cli/cluster/status-text.ts'
+import type { Redirection } from '../../../../cli/redirects.ts'
 import { namespaceValue, nodeValue, podValue } from '../../../support/cluster-values.ts'
 
 const SYSTEM = 'weft-system'
@@ -35,6 +36,10 @@ function facts(more: Partial<ClusterFacts> = {}): ClusterFacts {
         },
       },
     ],
+    redirections: new Map<string, Redirection | string>([
+      ['node1', { mode: 'nftables', reason: 'Linux 5.10 is older than 5.15' }],
+      ['node2', 'it does not answer'],
+    ]),
     nowMs: NOW_MS,
     unknown: [],
     ...more,
@@ -61,9 +66,12 @@ describe('statusOfCluster', () => {
       pods: 4,
       enrolled: 1,
       pending: 0,
+      redirection: { mode: 'nftables', reason: 'Linux 5.10 is older than 5.15' },
       certificates: { valid: 1, total: 3, nextExpiry: '2026-01-01T00:00:00Z' },
     })
     assert.equal(second?.certificates, undefined)
+    assert.equal(second?.redirection, undefined)
+    assert.match(formatClusterStatus(statusOfCluster(facts()), ''), /node1 .* nftables: Linux 5\.10 is older than 5\.15\n/)
   })
 
   const all = facts()

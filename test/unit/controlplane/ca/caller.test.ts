@@ -5,7 +5,7 @@ import { describe, it } from 'mocha'
 import { CertificateAuthority } from '../../../../certs/ca.ts'
 import { createCsr } from '../../../../certs/csr.ts'
 import { type CallerCheck, checkCaller } from '../../../../controlplane/ca/caller.ts'
-import { xdsCallerOf } from '../../../../controlplane/ca/demands.ts'
+import { admitCaller, xdsCallerOf } from '../../../../controlplane/ca/demands.ts'
 import { PodIndex } from '../../../../controlplane/ca/pod-index.ts'
 import { sign, type SignOptions } from '../../../../controlplane/ca/sign.ts'
 import { RateLimit } from '../../../../controlplane/rate.ts'
@@ -15,6 +15,7 @@ import type { Gateway } from '../../../../model/gateway-api.ts'
 import type { SpiffeId } from '../../../../model/identity.ts'
 import type { MeshObject, Pod } from '../../../../model/object.ts'
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, BACKEND_TYPE, LISTENER_TYPE, NETWORKS_TYPE } from '../../../../xds/kinds.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
 import { FakeSource, pod } from '../../../support/fake-source.ts'
 import { keptLog } from '../../../support/xds-pair.ts'
 
@@ -215,6 +216,81 @@ describe('controlplane/ca/caller', () => {
       const found = await checkCaller('good', world(GOOD, user).check)
       assert.ok(found.ok)
       assert.equal(xdsCallerOf(found.value).mayDemand(typeUrl, asks), may)
+    })
+  }
+
+  const NODE_POD = { uid: 'z-1', serviceAccount: 'ztunnel' }
+  const RELABELLED = { ...WAYPOINT, labels: { [LABEL]: 'wp2' } }
+  const LAPSES: readonly {
+    name: string
+    user: object
+    changed: readonly MeshObject[]
+    gone?: readonly MeshObject[]
+    reason: RegExp | undefined
+  }[] = [
+    { name: 'nothing changes', user: NODE_USER, changed: [], reason: undefined },
+    { name: 'nothing changes for a waypoint', user: USER, changed: [], reason: undefined },
+    {
+      name: "a node's pod is written again",
+      user: NODE_USER,
+      changed: [pod('weft-system', 'ztunnel-node-1', NODE_POD)],
+      reason: undefined,
+    },
+    { name: "a node's pod is gone", user: NODE_USER, changed: [], gone: [ZTUNNEL], reason: /pod is gone/ },
+    {
+      name: 'another pod has its name',
+      user: NODE_USER,
+      changed: [pod('weft-system', 'ztunnel-node-1', { ...NODE_POD, uid: 'z-2' })],
+      reason: /pod is gone/,
+    },
+    {
+      name: 'its pod has ended',
+      user: NODE_USER,
+      changed: [pod('weft-system', 'ztunnel-node-1', { ...NODE_POD, phase: 'Failed' })],
+      reason: /pod is gone/,
+    },
+    { name: "a waypoint's pod is gone", user: USER, changed: [], gone: [pod('shop', 'wp-1', WAYPOINT)], reason: /pod is gone/ },
+    { name: 'its Gateway is gone', user: USER, changed: [], gone: [GATEWAY], reason: /does not exist/ },
+    { name: 'its Gateway is no waypoint any more', user: USER, changed: [gateway('shop', 'wp', 'other')], reason: /no waypoint/ },
+    {
+      name: 'its label names a Gateway that is not there',
+      user: USER,
+      changed: [pod('shop', 'wp-1', RELABELLED)],
+      reason: /does not exist/,
+    },
+  ]
+  for (const { name, user, changed, gone = [], reason } of LAPSES) {
+    it(`${reason === undefined ? 'goes on to serve' : 'serves no longer'}: ${name}`, async () => {
+      const { source, pods, check } = world(GOOD, user)
+      const admitted = await admitCaller('good', check, systemClock)
+      assert.ok(admitted.ok)
+      source.apply(...changed)
+      for (const object of gone) source.delete(object)
+      for (const object of changed) pods.apply({ type: 'MODIFIED', object })
+      for (const object of gone) pods.apply({ type: 'DELETED', object })
+      const found = admitted.value.lapse?.()
+      if (reason === undefined) assert.equal(found, undefined)
+      else assert.match(found ?? 'served', reason)
+    })
+  }
+
+  for (const { name, lifeMs, servedMs } of [
+    { name: 'until its token expires', lifeMs: 600_000, servedMs: 600_000 },
+    { name: 'for a minute when the clock says that the token had expired already', lifeMs: -5_000, servedMs: 60_000 },
+    { name: 'for as long as its pod is there when the token says nothing', lifeMs: undefined, servedMs: undefined },
+  ]) {
+    it(`serves a caller ${name}`, async () => {
+      const clock = new FakeClock(1_790_000_000_000)
+      const { source, check } = world(GOOD, NODE_USER)
+      const claims = lifeMs === undefined ? {} : { exp: (clock.nowMs() + lifeMs) / 1000 }
+      const token = `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`
+      source.tokens.set(token, { audience: 'istio-ca', status: { authenticated: true, user: NODE_USER } })
+      const admitted = await admitCaller(token, check, clock)
+      assert.ok(admitted.ok)
+      await clock.advance((servedMs ?? 86_400_000) - 1)
+      assert.equal(admitted.value.lapse?.(), undefined)
+      await clock.advance(1)
+      assert.equal(admitted.value.lapse?.(), servedMs === undefined ? undefined : 'its token has expired')
     })
   }
 })

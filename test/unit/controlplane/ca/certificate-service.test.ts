@@ -20,6 +20,7 @@ class Stage implements Disposable {
   readonly clock = new FakeClock()
   readonly results: string[] = []
   readonly floods: string[] = []
+  readonly hopeless: string[] = []
   readonly #server = new Server()
   #client: Client | undefined
 
@@ -29,6 +30,7 @@ class Stage implements Disposable {
       sign,
       onAnswer: (result) => stage.results.push(result),
       onFlood: (host, count) => stage.floods.push(`${host} ${count}`),
+      onHopeless: (host) => stage.hopeless.push(host),
       clock: stage.clock,
       ...(peerRate !== undefined && { peerRate }),
     })
@@ -95,6 +97,14 @@ describe('controlplane/ca/certificate-service', () => {
     for (let i = 0; i < 10; i++) await stage.ask()
     assert.equal(asked, 10)
     assert.deepEqual(stage.floods, ['127.0.0.1 1', '127.0.0.1 15'])
+  })
+
+  it('gives an address up that goes on after a thousand refusals', async () => {
+    using stage = await Stage.open(() => Promise.resolve(['LEAF', 'ROOT']), { burst: 1, perSecond: 0.001 })
+    for (let i = 0; i < 1001; i++) await stage.ask()
+    assert.deepEqual(stage.hopeless, [])
+    await stage.ask()
+    assert.deepEqual(stage.hopeless, ['127.0.0.1'])
   })
 
   it('has 32 requests of one address under way at most', async () => {

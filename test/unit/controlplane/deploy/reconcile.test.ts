@@ -100,15 +100,17 @@ describe('manifestsFor', () => {
   })
 
   it('tells the waypoint where spans go, and nothing of a URL is replaced', () => {
-    const tracing = { endpoint: 'http://collector.observe:4318/$(POD_IP)', protocol: 'http', sampling: '0.5' } as const
+    const tracing = { endpoint: 'http://collector.observe:4318/$(POD_IP)', protocol: 'http', sampling: '0.5', ca: 'PEM' } as const
     const deployment = manifestsFor(gateway(), { ...SETTINGS, tracing })[2] as Deployment
-    assert.deepEqual(deployment.spec?.template.spec?.containers[0]?.args?.slice(-6), [
+    assert.deepEqual(deployment.spec?.template.spec?.containers[0]?.args?.slice(-8), [
       '--otlp-endpoint',
       'http://collector.observe:4318/$$(POD_IP)',
       '--otlp-protocol',
       'http',
       '--trace-sampling',
       '0.5',
+      '--otlp-ca',
+      'PEM',
     ])
   })
 
@@ -239,8 +241,8 @@ describe('planFor', () => {
 
   it('deploys again when tracing is switched on, told otherwise, or switched off', () => {
     const source = placed()
-    const tracing = { endpoint: 'http://collector:4318', protocol: 'http', sampling: '1' } as const
-    for (const change of [tracing, { ...tracing, sampling: '2' }, undefined]) {
+    const tracing = { endpoint: 'http://collector:4318', protocol: 'http', sampling: '1', ca: '' } as const
+    for (const change of [tracing, { ...tracing, sampling: '2' }, { ...tracing, ca: 'PEM' }, undefined]) {
       const { steps } = planFor(gateway(), new DeployedObjects(source), { ...SETTINGS, tracing: change })
       assert.deepEqual(
         steps.map((step) => `${step.do} ${step.object.kind}`),

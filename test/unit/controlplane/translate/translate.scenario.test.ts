@@ -52,9 +52,22 @@ function run(objects: readonly MeshObject[]): string {
     ([{ kind, metadata }, { type, status, reason, message }]) =>
       `${kind} ${metadata.namespace}/${metadata.name}\n  ${type} ${status} ${reason}: ${message}\n`,
   )
-  return [resourceText(publisher.store), ...outcomes, ...bindings, ...routes.sort(), ...istio.sort(), ...attached.sort(), ...faults].join(
-    '',
-  )
+  const entries = [...translation.entries].map(([{ metadata }, { finding, binding, addresses }]) => {
+    const { type, status, reason, message } = finding
+    const given = addresses.map(({ host, value }) => `  ${host} ${value}\n`)
+    const waypoint = binding === undefined ? '' : `  waypoint ${binding.waypoint}: ${binding.reason}\n`
+    return `ServiceEntry ${metadata.namespace}/${metadata.name}\n  ${type} ${status} ${reason}: ${message}\n${waypoint}${given.join('')}`
+  })
+  return [
+    resourceText(publisher.store),
+    ...outcomes,
+    ...bindings,
+    ...routes.sort(),
+    ...istio.sort(),
+    ...entries.sort(),
+    ...attached.sort(),
+    ...faults,
+  ].join('')
 }
 
 describe('controlplane/translate scenarios', () => {

@@ -4,6 +4,8 @@ import { GRPC, NO_EDITS, PREFIX, RATINGS, REVIEWS, backend, header, route, runCa
 import type { Case } from '../../../support/flow-case.ts'
 import { podOf } from '../../../support/waypoint-lab.ts'
 
+const EXACT = (value: string): Parameters<typeof route>[1] => ({ path: { kind: 'exact', value, ignoresCase: false } })
+
 const CASES: readonly Case[] = [
   { name: 'no routes: to the service itself', status: 200, text: 'reviews-1', flags: '', routeName: 'default', pods: ['reviews-1'] },
   {
@@ -13,6 +15,39 @@ const CASES: readonly Case[] = [
     status: 200,
     text: 'ratings-1',
     routeName: 'b',
+  },
+  ...[
+    { path: '/admin;x=y', status: 400 },
+    { path: '/admin;', status: 400 },
+    { path: '/admin;x=y/keys', status: 400 },
+    { path: '/admin%3Bx=y/keys', status: 400 },
+    { path: '/admin/keys;x=y', status: 500, routeName: 'admin' },
+    { path: '/admin/k;x/y;z', status: 500, routeName: 'admin' },
+    { path: '/cart;x=y', status: 400 },
+    { path: '/cart;x=z', status: 200, routeName: 'spelled' },
+    { path: '/other;x=y', status: 200, routeName: 'rest' },
+    { path: '/other;x=y/admin', status: 200, routeName: 'rest' },
+  ].map(
+    ({ path, status, routeName }): Case => ({
+      name: `parameters must not lead to another rule: ${path}`,
+      routes: [
+        route({ backends: [] }, PREFIX('/admin'), 'admin'),
+        route({ backends: [backend(RATINGS)] }, EXACT('/cart'), 'cart'),
+        route({ backends: [backend(RATINGS)] }, EXACT('/cart;x=z'), 'spelled'),
+        route({ backends: [backend(REVIEWS)] }, {}, 'rest'),
+      ],
+      request: { path },
+      status,
+      flags: status === 400 ? 'DPE' : status === 500 ? 'NC' : '',
+      ...(routeName === undefined ? { pods: [] } : { routeName }),
+    }),
+  ),
+  {
+    name: 'paths with parameters that no rule takes, as before',
+    routes: [route({}, PREFIX('/a'))],
+    request: { path: '/b;c' },
+    status: 404,
+    flags: 'NR',
   },
   { name: 'no route matches', routes: [route({}, PREFIX('/a'))], status: 404, flags: 'NR', pods: [] },
   {

@@ -61,6 +61,7 @@ const SERVICE: Service = {
   loadBalancing: { routingPreference: ['NETWORK', 'REGION', 'ZONE'], mode: 'FAILOVER', allowsUnhealthy: true },
   ipFamilies: 'DUAL',
   isCanonical: true,
+  isPrivate: false,
 }
 const POLICY: Authorization = {
   name: 'p',

@@ -15,13 +15,26 @@ const SERVICES: Service[] = [
   serviceOf('out', ['240.0.0.1'], { hostname: 'api.example.com' }),
   serviceOf('net', ['192.168.0.0/16'], { hostname: 'net.example' }),
   serviceOf('wild', ['240.0.0.2'], { hostname: '*.wild.example' }),
+  serviceOf('mine', ['240.0.0.3'], { hostname: 'private.example', isPrivate: true }),
+  serviceOf('theirs', ['240.0.0.4'], { hostname: 'theirs.example', isPrivate: true, namespace: 'bank' }),
+  serviceOf('bare', [], { hostname: 'bare.example', loadBalancing: { mode: 'PASSTHROUGH', routingPreference: [], allowsUnhealthy: true } }),
+  serviceOf('block', ['192.0.2.0/24'], {
+    hostname: 'block.example',
+    loadBalancing: { mode: 'PASSTHROUGH', routingPreference: [], allowsUnhealthy: true },
+  }),
+  serviceOf('named', [], { hostname: 'named.example' }),
 ]
 const ENDPOINTS: Workload[] = ['10.244.1.2', '10.244.2.2'].map((address, i) =>
   workloadOf(`db-${i}`, [address], { services: new Map([[HEADLESS, []]]), health: i === 0 ? 'HEALTHY' : 'UNHEALTHY' }),
 )
 const view = {
   servicesWithHost: (host: string) => SERVICES.filter((service) => service.hostname === host),
-  endpointsOf: (key: string) => (SERVICES.some((service) => serviceKeyOf(service) === key) && key === HEADLESS ? ENDPOINTS : []),
+  endpointsOf: (key: string) =>
+    key === 'shop/named.example'
+      ? [workloadOf('n', [], { hostname: 'real.example' })]
+      : SERVICES.some((service) => serviceKeyOf(service) === key) && key === HEADLESS
+        ? ENDPOINTS
+        : [],
 }
 
 const ROWS: { name: string; ask: string; type?: 'A' | 'AAAA' | 'SRV'; want: string }[] = [
@@ -42,6 +55,12 @@ const ROWS: { name: string; ask: string; type?: 'A' | 'AAAA' | 'SRV'; want: stri
   { name: 'a block is no address', ask: 'net.example', want: '' },
   { name: 'a wildcard', ask: 'a.b.wild.example', want: '240.0.0.2' },
   { name: 'the wildcard does not cover its own domain', ask: 'wild.example', want: 'forward' },
+  { name: 'a host that its own namespace sees', ask: 'private.example', want: '240.0.0.3' },
+  { name: 'a host that only another namespace sees', ask: 'theirs.example', want: 'forward' },
+  { name: 'a host without addresses: where it really is', ask: 'bare.example', want: 'forward' },
+  { name: 'a host with a block: where it really is', ask: 'block.example', want: 'forward' },
+  { name: 'a host without addresses whose endpoints have names', ask: 'named.example', want: 'forward' },
+  { name: 'the same with a search domain', ask: 'bare.example.shop.svc.cluster.local', want: 'forward' },
   { name: 'an unknown name', ask: 'nobody.example.org', want: 'forward' },
   { name: 'another type', ask: 'web.shop.svc.cluster.local', type: 'SRV', want: 'forward' },
   { name: 'a name that looks like a search domain only', ask: 'svc.cluster.local', want: 'forward' },

@@ -32,6 +32,7 @@ const SERVICES = [
   service('through', '10.96.0.5', { loadBalancing: { routingPreference: [], mode: 'PASSTHROUGH', allowsUnhealthy: false } }),
   service('way', '10.96.0.8', { ports: [{ servicePort: 15008, targetPort: 15008, appProtocol: 'UNKNOWN' }] }),
   service('named', '10.96.0.9', { waypoint: { ...ABSENT, hostname: 'way.shop.svc.cluster.local' } }),
+  service('names', '10.96.0.10'),
   service('tolate', '10.96.0.6'),
   service('toplain', '10.96.0.7'),
 ]
@@ -43,6 +44,7 @@ const MESH: MeshView = {
   workloadByAddress: (_network, address) => PODS.find((pod) => pod.addresses.includes(address)),
   serviceByVip: (_network, address) => SERVICES.find((known) => known.vips[0]?.cidr.ip === address),
   serviceByHost: (_namespace, hostname) => SERVICES.find((known) => known.hostname === hostname),
+  unresolvedNames: (known, port) => (known.name === 'names' && port === 80 ? ['a.example'] : []),
   isInMesh: (address) => address.startsWith('10.244.') || address.startsWith('10.96.'),
   chooseEndpoint(known, port) {
     if (known.name === 'way' && port === 15008) return { workload: WAY, endpoint: at('10.244.1.200', 15008) }
@@ -65,6 +67,8 @@ describe('decideOutbound', () => {
     },
     { name: 'a port that the service lacks', dst: at('10.96.0.1', 81), want: 'refuse NO_HEALTHY_UPSTREAM' },
     { name: 'a service without endpoints', dst: at('10.96.0.2', 80), want: 'refuse NO_HEALTHY_UPSTREAM' },
+    { name: 'a service whose endpoints have names', dst: at('10.96.0.10', 80), want: 'unresolved a.example' },
+    { name: 'another port of it', dst: at('10.96.0.10', 81), want: 'refuse NO_HEALTHY_UPSTREAM' },
     {
       name: 'a service behind a waypoint',
       dst: at('10.96.0.3', 80),
@@ -116,7 +120,9 @@ describe('decideOutbound', () => {
             ? `direct ${text(got.to)}`
             : got.kind === 'unknown'
               ? `unknown ${got.ip}`
-              : `refuse ${got.code}`,
+              : got.kind === 'unresolved'
+                ? `unresolved ${got.hostnames.join()}`
+                : `refuse ${got.code}`,
         want,
       )
     })

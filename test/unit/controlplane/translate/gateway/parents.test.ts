@@ -32,9 +32,14 @@ const ROWS: readonly Row[] = [
     ref: { group: GATEWAY, kind: 'Gateway', name: 'waypoint' },
   },
   {
-    name: 'a ServiceEntry',
+    name: 'a ServiceEntry that is not there',
     parent: { group: 'networking.istio.io', kind: 'ServiceEntry', name: 'x' },
-    says: /^Accepted UnsupportedValue: kind ServiceEntry/,
+    says: /^Accepted NoMatchingParent: there is no ServiceEntry shop\/x/,
+  },
+  {
+    name: 'a host by its name',
+    parent: { group: 'networking.istio.io', kind: 'Hostname', name: 'x.example' },
+    says: /^Accepted UnsupportedValue: kind Hostname .*name the ServiceEntry/,
   },
   {
     name: 'a service that is not there',

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
 import { type DestinationContext, DestinationLookup } from '../../../../../controlplane/translate/istio/destinations.ts'
+import { HostTable } from '../../../../../controlplane/translate/host-table.ts'
 import { entryRoutes } from '../../../../../controlplane/translate/istio/entry.ts'
 import type { IstioHttpRoute } from '../../../../../model/istio-networking.ts'
 import type { Route, RouteFilter, WeightedBackend } from '../../../../../model/route.ts'
@@ -11,14 +12,14 @@ import { noted } from '../../../../support/istio-world.ts'
 
 const CART = 'cart.shop.svc.cluster.local'
 
-function meshService(name: string, namespace: string, ports: readonly number[]): [string, Service] {
+function meshService(name: string, namespace: string, ports: readonly number[]): Service {
   const hostname = `${name}.${namespace}.svc.cluster.local`
   const pairs = ports.map((port) => ({ servicePort: port, targetPort: port, appProtocol: 'HTTP11' as const }))
-  return [hostname, { name, namespace, hostname, ports: pairs } as unknown as Service]
+  return { name, namespace, hostname, ports: pairs } as unknown as Service
 }
 
 const WORLD = {
-  byHost: new Map([meshService('cart', 'shop', [80, 81]), meshService('one', 'shop', [9000]), meshService('far', 'web', [80])]),
+  hosts: new HostTable([meshService('cart', 'shop', [80, 81]), meshService('one', 'shop', [9000]), meshService('far', 'web', [80])]),
   subsets: new Map([[`shop/${CART}`, new Set(['v1'])]]),
 }
 

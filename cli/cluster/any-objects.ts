@@ -1,7 +1,7 @@
-// What installing needs of the API server: paths beyond the kinds of the mesh. Refusals name the verb and the resource.
+// Objects of any kind, by their place in the API: what installing, removing and checking need beyond the kinds of the mesh. Refusals
+// name the verb and the resource.
 import { codeOf } from '../../kit/error.ts'
-import { type ConnectionOptions, connectionTo, type KubeConnection } from '../../objects/kube/connection.ts'
-import { KubeHttp } from '../../objects/kube/http.ts'
+import type { ClusterAccess } from './access.ts'
 
 /** A kind by its place in the API, e.g. `{ group: 'apps', version: 'v1', plural: 'daemonsets' }`; group '' = core. */
 export interface KindPath {
@@ -39,19 +39,13 @@ export const KIND = {
 
 const PAGE = 500
 
-/** One cluster. Methods throw MeshErrors of objects/errors.ts: FORBIDDEN | API_UNREACHABLE | KUBECONFIG_INVALID … */
-export class InstallCluster implements Disposable {
-  readonly #connection: KubeConnection
-  readonly #http: KubeHttp
+/** Those of one cluster. Methods throw MeshErrors of objects/errors.ts: FORBIDDEN | API_UNREACHABLE | KUBECONFIG_INVALID … */
+export class AnyObjects {
+  readonly #access: Pick<ClusterAccess, 'call'>
 
-  /** @throws KUBECONFIG_INVALID */
-  constructor(options: ConnectionOptions) {
-    this.#connection = connectionTo(options)
-    this.#http = new KubeHttp(this.#connection)
-  }
-
-  [Symbol.dispose](): void {
-    this.#connection[Symbol.dispose]()
+  /** @param access stays the caller's */
+  constructor(access: Pick<ClusterAccess, 'call'>) {
+    this.#access = access
   }
 
   /**
@@ -71,7 +65,7 @@ export class InstallCluster implements Disposable {
       if (labels !== undefined) query.set('labelSelector', labels)
       if (rest !== undefined) query.set('continue', rest)
       const page = (await this.#orMissing(
-        this.#http.call({ ...asked('list', kind, namespace), method: 'GET', path: `${pathOf(kind, namespace)}?${query}` }),
+        this.#access.call({ ...asked('list', kind, namespace), method: 'GET', path: `${pathOf(kind, namespace)}?${query}` }),
       )) as { items?: T[]; metadata?: { continue?: string } } | undefined
       found.push(...(keeps === undefined ? (page?.items ?? []) : (page?.items ?? []).filter(keeps)))
       rest = page?.metadata?.continue || undefined
@@ -82,14 +76,14 @@ export class InstallCluster implements Disposable {
   /** Undefined when it is not there. */
   async get<T extends AnyObject>(kind: KindPath, namespace: string | undefined, name: string): Promise<T | undefined> {
     const path = `${pathOf(kind, namespace)}/${encodeURIComponent(name)}`
-    return (await this.#orMissing(this.#http.call({ ...asked('get', kind, namespace), method: 'GET', path }))) as T | undefined
+    return (await this.#orMissing(this.#access.call({ ...asked('get', kind, namespace), method: 'GET', path }))) as T | undefined
   }
 
   /** Makes the object or what we set in it, as field manager `weft`. */
   async apply(kind: KindPath, object: AnyObject): Promise<void> {
     const { name, namespace } = object.metadata
     const path = `${pathOf(kind, namespace)}/${encodeURIComponent(name)}?fieldManager=weft&force=true`
-    await this.#http.call({
+    await this.#access.call({
       ...asked('patch', kind, namespace),
       method: 'PATCH',
       path,
@@ -102,13 +96,13 @@ export class InstallCluster implements Disposable {
   async patch(kind: KindPath, namespace: string | undefined, name: string, body: object): Promise<void> {
     const path = `${pathOf(kind, namespace)}/${encodeURIComponent(name)}`
     const contentType = 'application/strategic-merge-patch+json'
-    await this.#http.call({ ...asked('patch', kind, namespace), method: 'PATCH', path, body, contentType })
+    await this.#access.call({ ...asked('patch', kind, namespace), method: 'PATCH', path, body, contentType })
   }
 
   /** @returns whether it was there */
   async delete(kind: KindPath, namespace: string | undefined, name: string): Promise<boolean> {
     const path = `${pathOf(kind, namespace)}/${encodeURIComponent(name)}?propagationPolicy=Background`
-    return (await this.#orMissing(this.#http.call({ ...asked('delete', kind, namespace), method: 'DELETE', path }))) !== undefined
+    return (await this.#orMissing(this.#access.call({ ...asked('delete', kind, namespace), method: 'DELETE', path }))) !== undefined
   }
 
   /** Whether the account of the kubeconfig may do this. */
@@ -116,7 +110,7 @@ export class InstallCluster implements Disposable {
     const resourceAttributes = { verb, group: kind.group, resource: kind.plural, ...(namespace === undefined ? {} : { namespace }) }
     const path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
     const body = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: { resourceAttributes } }
-    const answer = await this.#http.call({ verb: 'create', resource: 'selfsubjectaccessreviews', method: 'POST', path, body })
+    const answer = await this.#access.call({ verb: 'create', resource: 'selfsubjectaccessreviews', method: 'POST', path, body })
     return (answer as { status?: { allowed?: boolean } }).status?.allowed === true
   }
 

@@ -1,11 +1,12 @@
-// The API server as an install sees it, against a false one on loopback.
+// Objects of any kind by their paths, against a false one on loopback.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { InstallCluster, KIND } from '../../../../cli/install/cluster.ts'
+import { ClusterAccess } from '../../../../cli/cluster/access.ts'
+import { AnyObjects, KIND } from '../../../../cli/cluster/any-objects.ts'
 import { sentenceOf } from '../../../../cli/output.ts'
 import { codeOf } from '../../../../kit/error.ts'
 
@@ -74,7 +75,8 @@ describe('the API server as an install sees it', () => {
       200,
       url.includes('continue=2') ? { items: [named('b'), named('c')] } : { items: [named('a')], metadata: { continue: '2' } },
     ])
-    using cluster = new InstallCluster({ kubeconfig: api.kubeconfig })
+    using access = new ClusterAccess({ kubeconfig: api.kubeconfig })
+    const cluster = new AnyObjects(access)
     const found = await cluster.list(KIND.pods, 'ns', 'app=x', ({ metadata }) => metadata.name !== 'b')
     assert.deepEqual(
       found.map(({ metadata }) => metadata.name),
@@ -91,7 +93,8 @@ describe('the API server as an install sees it', () => {
 
   it('takes what is not there, or not known, for nothing', async () => {
     await using api = await FakeApi.start(() => [404, failed('NotFound')])
-    using cluster = new InstallCluster({ kubeconfig: api.kubeconfig })
+    using access = new ClusterAccess({ kubeconfig: api.kubeconfig })
+    const cluster = new AnyObjects(access)
     assert.deepEqual(await cluster.list({ group: 'weft.dev', version: 'v1alpha1', plural: 'ratelimitpolicies' }), [])
     assert.equal(await cluster.get(KIND.daemonsets, 'ns', 'cni'), undefined)
     assert.equal(await cluster.delete(KIND.daemonsets, 'ns', 'cni'), false)
@@ -99,7 +102,8 @@ describe('the API server as an install sees it', () => {
 
   it('names verb, resource and namespace of a missing right', async () => {
     await using api = await FakeApi.start(() => [403, failed('Forbidden', 'pods is forbidden: User "me" cannot list resource "pods"')])
-    using cluster = new InstallCluster({ kubeconfig: api.kubeconfig })
+    using access = new ClusterAccess({ kubeconfig: api.kubeconfig })
+    const cluster = new AnyObjects(access)
     await assert.rejects(
       cluster.patch(KIND.daemonsets, 'ns', 'cni', {}),
       (error) => codeOf(error) === 'FORBIDDEN' && /verb=patch resource=daemonsets\.apps namespace=ns/.test(sentenceOf(error)),
@@ -108,7 +112,8 @@ describe('the API server as an install sees it', () => {
 
   it('applies and patches in the forms that the API server takes', async () => {
     await using api = await FakeApi.start(() => [200, {}])
-    using cluster = new InstallCluster({ kubeconfig: api.kubeconfig })
+    using access = new ClusterAccess({ kubeconfig: api.kubeconfig })
+    const cluster = new AnyObjects(access)
     await cluster.apply(KIND.namespaces, named('weft-system'))
     await cluster.patch(KIND.nodes, undefined, 'n1', { metadata: {} })
     assert.deepEqual(
@@ -125,14 +130,15 @@ describe('the API server as an install sees it', () => {
       const { resource } = (body as { spec: { resourceAttributes: { resource: string } } }).spec.resourceAttributes
       return [201, { status: { allowed: resource === 'secrets' } }]
     })
-    using cluster = new InstallCluster({ kubeconfig: api.kubeconfig })
+    using access = new ClusterAccess({ kubeconfig: api.kubeconfig })
+    const cluster = new AnyObjects(access)
     assert.equal(await cluster.may('create', { group: '', plural: 'secrets' }, 'ns'), true)
     assert.equal(await cluster.may('create', { group: 'apps', plural: 'daemonsets' }, undefined), false)
   })
 
   it('a kubeconfig that cannot be read is one sentence', () => {
     assert.throws(
-      () => new InstallCluster({ kubeconfig: '/nowhere/config' }),
+      () => new ClusterAccess({ kubeconfig: '/nowhere/config' }),
       (error) => codeOf(error) === 'KUBECONFIG_INVALID' && /\/nowhere\/config/.test(sentenceOf(error)),
     )
   })
