@@ -76,8 +76,7 @@ interface Asked {
   readonly text: string
 }
 
-describe('ServiceEntries', function () {
-  this.timeout(90_000)
+describe('ServiceEntries', () => {
   let mesh: TestMesh
   let client: TestPod
   let guest: TestPod
