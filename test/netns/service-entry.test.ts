@@ -100,7 +100,7 @@ describe('ServiceEntries', () => {
   }
 
   before(async () => {
-    mesh = await testMesh({ nodes: 1, objects: OBJECTS, timeoutMs: 40_000 })
+    mesh = await testMesh({ nodes: 1, objects: OBJECTS, timeoutMs: 60_000 })
     client = await mesh.pod('shop/client')
     guest = await mesh.pod('shop/guest')
     far = await mesh.pod('outside/far')
