@@ -1,7 +1,6 @@
 // Our HTTP proxy engine as a process of its own for bench/http.ts: a waypoint's request path from the first bytes of a connection
 // (waypoint/serve.ts) to the endpoint's answer, with HTTP/1.1 on plain or TLS sockets where a waypoint has HBONE tunnels.
 //   node bench/http-weft.ts '{"port":N,"ports":{"app":N,"canary":N},"tls":{"cert":PEM,"key":PEM,"ca":PEM},"log":"off"}'
-import { randomUUID } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
 import type { Channel } from '../http/channel.ts'
@@ -25,7 +24,7 @@ import type { Downstream, WaypointContext } from '../waypoint/context.ts'
 import { RequestCounter } from '../waypoint/count.ts'
 import type { Dialer } from '../waypoint/dial.ts'
 import { LiveConnections } from '../waypoint/live.ts'
-import { random } from '../waypoint/random.ts'
+import { random, requestId } from '../waypoint/random.ts'
 import { allRecorders, RequestLog } from '../waypoint/record.ts'
 import { serveChannel } from '../waypoint/serve.ts'
 import { readSettings } from '../waypoint/settings.ts'
@@ -83,7 +82,7 @@ function contextOf(options: WeftOptions): WaypointContext {
     clock,
     log,
     random,
-    newId: randomUUID,
+    newId: requestId,
     identity: { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'waypoint' },
     self,
     config,

@@ -13,6 +13,8 @@ const READ_BUFFER_BYTES = 64 * 1024
 
 /** Small pieces (frame headers) are written together up to this size. */
 const JOIN_BYTES = 64 * 1024
+/** Pieces are put together here: channels copy within the call. Buffers of their own are what full collections come from. */
+const scratch = Buffer.allocUnsafeSlow(JOIN_BYTES)
 
 /** Sees the bytes that pass. */
 export interface ByteTap {
@@ -22,7 +24,8 @@ export interface ByteTap {
 }
 
 /**
- * @param tap sees what comes before the reader does, and what goes
+ * @param tap sees what comes before the reader does, and what goes. With one, a chunk is the reader's within the call only, as long as
+ *   it flows (node:http2 copies at once); without one, it is the reader's own
  * @returns the channel as a half-open Duplex; destroying it resets the channel, a broken channel emits its MeshError.
  */
 export function channelDuplex(channel: Channel, tap?: ByteTap): Duplex {
@@ -39,6 +42,8 @@ class ChannelDuplex extends Duplex implements ChannelSink {
   #isFull = false
   /** Asked to deliver no more; cleared by _read. */
   #isPaused = false
+  /** Within _read: what comes now is not asked for yet. */
+  #isReading = false
   #isClosed = false
   /** A write that waits for room in the queue. */
   #done: (() => void) | undefined
@@ -58,7 +63,16 @@ class ChannelDuplex extends Duplex implements ChannelSink {
       this.#channel.pause() // for good: a flood is not read until the connection is gone
       return
     }
-    if (this.push(Buffer.from(chunk)) || this.#isPaused) return
+    if (this.#isTakenAtOnce) this.emit('data', chunk)
+    else if (!this.push(Buffer.from(chunk)) && !this.#isPaused) this.#hold()
+  }
+
+  /** The reader flows, nothing waits before this, and it keeps no chunk: then `push` would do the same, with a copy. */
+  get #isTakenAtOnce(): boolean {
+    return this.#tap !== undefined && this.readableFlowing === true && this.readableLength === 0 && !this.#isReading
+  }
+
+  #hold(): void {
     this.#isPaused = true
     this.#channel.pause()
   }
@@ -81,7 +95,9 @@ class ChannelDuplex extends Duplex implements ChannelSink {
   override _read(): void {
     if (!this.#isPaused) return
     this.#isPaused = false
+    this.#isReading = true
     this.#channel.resume()
+    this.#isReading = false
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -90,18 +106,16 @@ class ChannelDuplex extends Duplex implements ChannelSink {
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    let pieces: Buffer[] = []
     let bytes = 0
     for (const { chunk } of chunks) {
-      if (bytes > 0 && bytes + chunk.length > JOIN_BYTES) {
-        this.#take(joined(pieces, bytes))
-        pieces = []
+      if (bytes + chunk.length > JOIN_BYTES) {
+        this.#take(scratch.subarray(0, bytes))
         bytes = 0
       }
-      pieces.push(chunk)
-      bytes += chunk.length
+      if (chunk.length > JOIN_BYTES) this.#take(chunk)
+      else bytes += chunk.copy(scratch, bytes)
     }
-    if (bytes > 0) this.#take(joined(pieces, bytes))
+    this.#take(scratch.subarray(0, bytes))
     this.#taken(done)
   }
 
@@ -122,11 +136,12 @@ class ChannelDuplex extends Duplex implements ChannelSink {
     done(error)
   }
 
+  /** @param bytes valid during the call only */
   #take(bytes: Buffer): void {
-    if (this.#isClosed) return
+    if (this.#isClosed || bytes.length === 0) return
     this.#tap?.sent(bytes.length)
     if (this.#isFull) {
-      this.#queue.push(bytes)
+      this.#queue.push(Buffer.from(bytes))
       this.#queuedBytes += bytes.length
     } else this.#isFull = !this.#channel.write(bytes)
   }
@@ -159,9 +174,4 @@ class ChannelDuplex extends Duplex implements ChannelSink {
     this.#finish = undefined
     finish?.()
   }
-}
-
-function joined(pieces: readonly Buffer[], bytes: number): Buffer {
-  const first = pieces[0]
-  return first !== undefined && pieces.length === 1 ? first : Buffer.concat(pieces, bytes)
 }

@@ -13,8 +13,8 @@ import { INTERPRETER, ROOT, runQuietly, SetupError, setUpMachine, setUpTools } f
  * `mayBeEmpty`: no test file is no fault. `peers`: programs that are installed and named in the environment.
  */
 export const TIERS = {
-  unit: { needsRoot: false, isSideBySide: true, timeoutS: 10, deadlineS: 180, mayBeEmpty: false },
-  netns: { needsRoot: true, isSideBySide: true, timeoutS: 60, deadlineS: 900, mayBeEmpty: false },
+  unit: { needsRoot: false, isSideBySide: true, timeoutS: 30, deadlineS: 600, mayBeEmpty: false },
+  netns: { needsRoot: true, isSideBySide: true, timeoutS: 120, deadlineS: 1500, mayBeEmpty: false },
   fuzz: { needsRoot: false, timeoutS: 600, deadlineS: 3600, mayBeEmpty: true },
   soak: { needsRoot: true, timeoutS: 280, deadlineS: 2400, mayBeEmpty: false },
   budget: { needsRoot: true, timeoutS: 300, deadlineS: 1800, mayBeEmpty: true },

@@ -1,5 +1,4 @@
 // The waypoint process put together: certificate, configuration, door, admin servers, and the one way down. Called by main.ts.
-import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { connectHttp2 } from '../http/h2-client.ts'
@@ -36,7 +35,7 @@ import { RequestCounter } from './count.ts'
 import { configDump } from './dump.ts'
 import { GlobalLimits } from './global-limits.ts'
 import { LiveConnections } from './live.ts'
-import { random } from './random.ts'
+import { random, requestId } from './random.ts'
 import { allRecorders, RequestLog } from './record.ts'
 import type { WaypointSettings } from './settings.ts'
 import { waypointSource } from './source.ts'
@@ -256,7 +255,7 @@ function makeContext(
     clock,
     log,
     random,
-    newId: randomUUID,
+    newId: requestId,
     identity,
     self: { network: settings.network, ip, namespace, hostname: `${name}.${namespace}.svc.${settings.clusterDomain}` },
     config,

@@ -7,11 +7,11 @@ import type { Clock, Timer } from '../kit/clock.ts'
 import type { MeshError } from '../kit/error.ts'
 import type { ConnectionLimits } from '../model/backend.ts'
 import { formatEndpoint } from '../model/address.ts'
-import { spiffeIdOf } from '../model/identity.ts'
 import type { BalancedEndpoint } from './balance/endpoint.ts'
 import type { CallClient } from './dial.ts'
 import { Distrust } from './distrust.ts'
 import { asMeshError, waypointFailure } from './errors.ts'
+import { UpstreamKeys } from './upstream-key.ts'
 
 /** What makes two connections the same. */
 export interface UpstreamKey {
@@ -83,6 +83,7 @@ const NOTHING: Disposable = { [Symbol.dispose]: () => undefined }
 export class UpstreamPool {
   readonly #options: UpstreamPoolOptions
   readonly #entries = new Map<string, Entry>()
+  readonly #keys = new UpstreamKeys()
   readonly #dialling = new Set<AbortController>()
   /** Open ones and those being made. */
   #count = 0
@@ -141,9 +142,7 @@ export class UpstreamPool {
   }
 
   #entryOf(key: UpstreamKey): Entry {
-    const { workload, to } = key.endpoint
-    const from = key.client === undefined ? '' : `${key.client.id} ${key.client.ip} ${key.client.workload?.uid ?? ''}`
-    const text = `${workload.uid} ${workload.protocol} ${spiffeIdOf(workload)} ${formatEndpoint(to)} ${key.version} ${from}`
+    const text = this.#keys.textOf(key)
     let entry = this.#entries.get(text)
     if (entry === undefined) {
       entry = { text, key, connections: new Set(), resting: [], waiters: new Set(), dials: 0 }

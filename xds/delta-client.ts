@@ -2,7 +2,7 @@
 // emptied by a lost connection. Called by ztunnel and waypoints. Follows istio/ztunnel:src/xds/client.rs.
 import { ChannelCredentials, Client, type ClientDuplexStream, Metadata } from '@grpc/grpc-js'
 import { Backoff } from '../kit/backoff.ts'
-import { type Clock, pause } from '../kit/clock.ts'
+import { type Clock, pause, type Timer } from '../kit/clock.ts'
 import { codeOf, messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 import { type Endpoint, formatEndpoint } from '../model/address.ts'
@@ -53,10 +53,12 @@ export interface DeltaClientOptions {
 }
 
 const RECONNECT_MIN_MS = 10 // as published by ztunnel
-const RECONNECT_MAX_MS = 15_000
+const RECONNECT_MAX_MS = 10_000 // with the jitter 15 s: so soon after the control plane is back every proxy is
 const KEEPALIVE_MS = 30_000 // twice the 15 s that gRPC servers tolerate
 const KEEPALIVE_TIMEOUT_MS = 10_000
 const NACK_TEXT_LIMIT_CHARS = 16_384
+/** The first demand goes out at once, those that follow within this time together: servers limit requests. */
+const DEMANDS_MS = 10
 type Stream = ClientDuplexStream<Buffer, Buffer>
 
 /** A reconnecting client. `start` once, `stop` for ever. */
@@ -64,6 +66,8 @@ export class DeltaClient {
   readonly #options: DeltaClientOptions
   readonly #kinds: ReadonlyMap<string, KindState>
   readonly #stopped = new AbortController()
+  readonly #asking = new Map<string, Set<string>>() // demands that have not been sent, by kind
+  #askTimer: Timer | undefined // set for a moment after demands were sent
   #stream: Stream | undefined // set while a stream is open and the first requests have been sent
   #state: XdsState = { isConnected: false, isSynced: false }
 
@@ -88,12 +92,31 @@ export class DeltaClient {
 
   /** Asks for a resource of an on-demand kind, by name or alias. Asking again does nothing. */
   demand(typeUrl: string, name: string): void {
-    if (this.#kinds.get(typeUrl)?.demand(name) === true) this.#request(typeUrl, { subscribe: [name] })
+    if (this.#kinds.get(typeUrl)?.demand(name) !== true) return
+    const asking = this.#asking.get(typeUrl)
+    if (asking === undefined) this.#asking.set(typeUrl, new Set([name]))
+    else asking.add(name)
+    if (this.#askTimer === undefined) this.#ask()
   }
 
   /** Gives up what was demanded; the control plane answers with the removal of what no other demand covers. */
   release(typeUrl: string, name: string): void {
-    if (this.#kinds.get(typeUrl)?.release(name) === true) this.#request(typeUrl, { unsubscribe: [name] })
+    if (this.#kinds.get(typeUrl)?.release(name) !== true) return
+    if (this.#asking.get(typeUrl)?.delete(name) !== true) this.#request(typeUrl, { unsubscribe: [name] })
+  }
+
+  #ask(): void {
+    if (this.#asking.size === 0 || this.#stopped.signal.aborted) return
+    for (const [typeUrl, names] of this.#asking) {
+      const unsubscribe = (this.#kinds.get(typeUrl)?.giveUp() ?? []).filter((name) => !names.delete(name))
+      this.#request(typeUrl, { subscribe: [...names], unsubscribe })
+    }
+    this.#asking.clear()
+    this.#askTimer = this.#options.clock.after(DEMANDS_MS, () => {
+      this.#askTimer = undefined
+      this.#ask()
+    })
+    this.#askTimer.unref()
   }
 
   async #run(): Promise<void> {
@@ -169,6 +192,7 @@ export class DeltaClient {
   }
 
   #subscribeAll(): void {
+    this.#asking.clear() // the first requests hold all of it
     let isFirst = true
     for (const [typeUrl, kind] of this.#kinds) {
       this.#request(typeUrl, kind.initial(), isFirst)

@@ -155,11 +155,13 @@ export class DeltaStream {
   }
 
   /** Ends the stream over a name that the caller may not ask for: silence would look like "there is none". */
-  #isPermitted({ typeUrl, resourceNamesSubscribe, resourceNamesUnsubscribe }: DeltaDiscoveryRequest, isFirst: boolean): boolean {
+  #isPermitted(request: DeltaDiscoveryRequest, isFirst: boolean): boolean {
     const { caller, peer, log } = this.#options
+    const { typeUrl, resourceNamesSubscribe, resourceNamesUnsubscribe, initialResourceVersions } = request
     const isWildcard = isFirst && asksForAll(resourceNamesSubscribe, resourceNamesUnsubscribe)
     const names = resourceNamesSubscribe.filter((name) => name !== '*')
     if (isWildcard) names.push('*')
+    else if (isFirst && names.length === 0) names.push(...Object.keys(initialResourceVersions)) // it follows what it holds
     const refused = names.find((name) => !caller.mayDemand(typeUrl, name))
     const isRefused = refused !== undefined || (isFirst && names.length === 0 && !caller.mayDemand(typeUrl, undefined))
     if (!isRefused) return true
@@ -251,7 +253,7 @@ export class DeltaStream {
   }
 }
 
-function hasFairKeys({ resourceNamesSubscribe, resourceNamesUnsubscribe }: DeltaDiscoveryRequest): boolean {
+function hasFairKeys({ resourceNamesSubscribe, resourceNamesUnsubscribe, initialResourceVersions }: DeltaDiscoveryRequest): boolean {
   const isFair = (key: string): boolean => key.length <= KEY_LIMIT_CHARS
-  return resourceNamesSubscribe.every(isFair) && resourceNamesUnsubscribe.every(isFair)
+  return [resourceNamesSubscribe, resourceNamesUnsubscribe, Object.keys(initialResourceVersions)].every((keys) => keys.every(isFair))
 }

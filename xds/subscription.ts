@@ -138,7 +138,9 @@ export class Subscription implements Follower, Disposable {
 
   #startOnDemand({ subscribe, versions }: Wish): void {
     const snapshot = this.#source.snapshot(this.typeUrl)
-    for (const key of subscribe) if (key !== '*') this.#ask(key)
+    const keys = subscribe.filter((key) => key !== '*')
+    // Istio's ztunnel names after a reconnect what it holds, and nothing else: it follows that (istio/ztunnel:src/xds/client.rs).
+    for (const key of keys.length > 0 ? keys : Object.keys(versions)) this.#ask(key)
     for (const [name, version] of Object.entries(versions)) {
       // Not asked for any more, or gone: the client would hear of it no more.
       if (!isReached(this.#source, this, name)) this.touch(name)

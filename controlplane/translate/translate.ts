@@ -112,13 +112,8 @@ export class Translator {
     const waypointPods = this.#waypointPodsOf(world, waypoints)
     const networks = this.#networksOf(world, faults)
     const { services, byName, bindings } = this.#services(world, namespaces, waypoints, faults)
-    const entries = this.#entries.run({
-      objects: world.serviceEntries,
-      namespaces,
-      waypoints,
-      networks,
-      isService: (key) => services.has(key),
-    })
+    const isService = (key: ServiceKey): boolean => services.has(key)
+    const entries = this.#entries.run({ objects: world.serviceEntries, namespaces, waypoints, networks, isService })
     for (const [key, service] of entries.services) services.set(key, service)
     const moved = this.#memberships.update(this.#slices(world, byName, faults))
     const peers = this.#peersOf(world, faults)
@@ -136,12 +131,8 @@ export class Translator {
     const routes = this.#routes.translate({ world, services, waypoints, entries })
     const membersOf = (wanted: ReadonlySet<ServiceKey>): Map<ServiceKey, Member[]> => this.#members(wanted, entries)
     const istio = this.#istio.translate({ world, services, membersOf, listeners: routes.listeners, entries })
-    const guarded = this.#waypointPolicies.run(world.authorizationPolicies, istio.listeners, {
-      names: this.#names,
-      waypoints,
-      entries,
-      hasService: (key) => services.has(key),
-    })
+    const targets = { names: this.#names, waypoints, entries, hasService: isService }
+    const guarded = this.#waypointPolicies.run(world.authorizationPolicies, istio.listeners, targets)
     faults.push(...routes.faults, ...istio.faults, ...findingFaults(entryFindings(entries)), ...findingFaults(guarded.findings))
     const published = {
       workloads,

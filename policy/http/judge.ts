@@ -4,6 +4,7 @@
 import { type HeaderField, headerOf, type RequestHead } from '../../model/http.ts'
 import type { HeaderCondition, HttpPolicy, HttpPolicyMatch } from '../../model/http-policy.ts'
 import type { PolicyAction, PolicyConnection, PolicyVerdict, StringMatch } from '../../model/policy.ts'
+import { bareOf } from './parameters.ts'
 import { connectionJudge, isEmptyMatch, isText } from '../l4.ts'
 
 /** What of a request is looked at. */
@@ -40,7 +41,7 @@ function matchHolds(match: HttpPolicyMatch, action: PolicyAction, judge: Connect
   if (head === undefined) return action === 'DENY'
   return (
     listsHold(match.methods, match.notMethods, head.method) &&
-    listsHold(match.paths, match.notPaths, head.path) &&
+    pathHolds(match, action, head.path) &&
     hostsHold(match.hosts, match.notHosts, head.authority.toLowerCase()) &&
     match.headers.every((condition) => headerHolds(condition, action, head.headers))
   )
@@ -48,6 +49,14 @@ function matchHolds(match: HttpPolicyMatch, action: PolicyAction, judge: Connect
 
 function hasHttp({ hosts, notHosts, methods, notMethods, paths, notPaths, headers }: HttpPolicyMatch): boolean {
   return hosts.length + notHosts.length + methods.length + notMethods.length + paths.length + notPaths.length + headers.length > 0
+}
+
+/** A path with parameters is two: servers differ in whether they count. ALLOW must mean both, DENY either. */
+function pathHolds({ paths, notPaths }: HttpPolicyMatch, action: PolicyAction, path: string): boolean {
+  const holds = listsHold(paths, notPaths, path)
+  const bare = bareOf(path)
+  if (bare === undefined || holds === (action === 'DENY')) return holds
+  return listsHold(paths, notPaths, bare)
 }
 
 function listsHold(wanted: readonly StringMatch[], unwanted: readonly StringMatch[], text: string): boolean {

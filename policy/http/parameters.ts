@@ -6,10 +6,15 @@ import type { Route } from '../../model/route.ts'
 /** An escaped semicolon is one to servers that decode first. */
 const PARAMETERS = /(?:;|%3B)[^/]*/g
 
+/** The path as servers see it that drop parameters; undefined = it has none. @param path normalised */
+export function bareOf(path: string): string | undefined {
+  return path.includes(';') || path.includes('%3B') ? path.replaceAll(PARAMETERS, '') : undefined
+}
+
 /** The request as servers see it that drop parameters; undefined = its path has none. @param head its path is normalised */
 export function withoutParameters(head: RequestHead): RequestHead | undefined {
-  if (!head.path.includes(';') && !head.path.includes('%3B')) return undefined
-  return { ...head, path: head.path.replaceAll(PARAMETERS, '') }
+  const path = bareOf(head.path)
+  return path === undefined ? undefined : { ...head, path }
 }
 
 /** Whether who wrote the route has spelled the parameters out: then they are meant. */

@@ -70,7 +70,7 @@ describe('Envoy', function () {
     // out; on a busy machine it sometimes ends in order, and then all of them are.
     it('resets a tunnel whose app ends first, which we never pass on as an end', async () => {
       let resets = 0
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < 200 && resets < 3; round++) {
         const ended = client.ends.length + 1
         const came = await greeted(await client.open(at('greet'))).catch((error: { code: string }) => error.code)
         while (client.ends.length < ended) await sleep(5)
@@ -111,7 +111,7 @@ describe('Envoy', function () {
     })
 
     it('answers our PINGs and has its own answered while nothing else happens; is dead when it does not', async () => {
-      const limits = { pingIntervalMs: 400, pingTimeoutMs: 2000 }
+      const limits = { pingIntervalMs: 400, pingTimeoutMs: 6000 }
       await using idle = await InteropClient.start(ca, await server.port('hbone'), IDS, { limits })
       const socket = await idle.open(at('echo'))
       await sleep(5000)

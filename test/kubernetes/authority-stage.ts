@@ -88,6 +88,20 @@ export class Replicas implements Disposable {
     this.#replica(name).child.kill('SIGKILL')
   }
 
+  /** Port of xDS and certificates on 127.0.0.1. */
+  port(name: string): number {
+    return this.#replica(name).port
+  }
+
+  pid(name: string): number {
+    return this.#replica(name).child.pid ?? 0
+  }
+
+  /** PEM of what the replicas' certificates end in. */
+  get roots(): Buffer {
+    return this.#roots
+  }
+
   /** Ends one in order. */
   async end(name: string): Promise<void> {
     const { child } = this.#replica(name)

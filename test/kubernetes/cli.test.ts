@@ -70,7 +70,14 @@ describe('weft on a cluster', function () {
     const status = JSON.parse((await mesh.weft('status', '-o', 'json')).stdout)
     assert.deepEqual(status.missing, [])
     assert.ok(status.nodes.every((node: { certificates?: { valid: number } }) => node.certificates !== undefined))
-    assert.match((await mesh.weft('check', '--cluster')).stdout, /^ok +API server/m)
+    const redirection = { mode: 'ebpf', reason: 'the kernel has what it needs' } // the chart asks for auto
+    assert.deepEqual(
+      status.nodes.map((node: { redirection?: object }) => node.redirection),
+      [redirection, redirection],
+    )
+    const { stdout } = await mesh.weft('check', '--cluster')
+    assert.match(stdout, /^ok +API server/m)
+    assert.match(stdout, /^ok +redirection +ebpf: the kernel has what it needs \(node1, node2\)$/m)
   })
 
   it('makes waypoints, puts them back when they are changed, and takes them away', async () => {

@@ -69,15 +69,19 @@ describe('redirect mode nftables on Kubernetes', () => {
   })
 
   describe('pods of a node', () => {
-    it('lets probes and nobody else into STRICT pods, answers names, and goes on without its agent', async () => {
-      await using space = await MeshNamespace.make(mesh, 'story')
+    let space: MeshNamespace
+    let ip: string
+    const ask = (host: string) => space.exec('client', 'curl', '-s', '--max-time', '10', `http://${host}/`)
+    const stranger = (...words: readonly string[]) => mesh.cluster.try('-n', 'default', 'exec', 'stranger', '--', ...words)
+    before(async () => {
+      space = await MeshNamespace.make(mesh, 'story')
       await mesh.cluster.apply({
         apiVersion: 'security.istio.io/v1',
         kind: 'PeerAuthentication',
         metadata: { name: 'strict', namespace: space.name },
         spec: { mtls: { mode: 'STRICT' } },
       })
-      const ip = await space.server('server', 2) // probed by TCP
+      ip = await space.server('server', 2) // probed by TCP
       const script = "require('http').createServer((q, r) => r.end('ok')).listen(8080, '::')"
       const probe = { httpGet: { path: '/', port: 8080 }, periodSeconds: 1, failureThreshold: 2 }
       await mesh.cluster.apply(
@@ -91,30 +95,34 @@ describe('redirect mode nftables on Kubernetes', () => {
           spec: { selector: { app: 'server' }, ports: [{ port: 80, targetPort: 8080 }] },
         },
       )
-      await space.ready('app')
-      await space.ready('client')
-      const stranger = (...words: readonly string[]) => mesh.cluster.try('-n', 'default', 'exec', 'stranger', '--', ...words)
+      for (const name of ['app', 'client']) await space.ready(name)
       await until('the stranger runs', 60_000, async () => (await stranger('true')).status === 0)
+    })
+    after(async () => {
+      await mesh.cluster.kubectl('-n', 'default', 'delete', 'pod', 'stranger', '--ignore-not-found')
+      await space?.[Symbol.asyncDispose]()
+    })
 
+    it('show the app their address, by address and by name, over TLS', async () => {
       await using tap = await Tap.open({ device: mesh.cluster.layout.bridge })
-      const ask = (host: string) => space.exec('client', 'curl', '-s', '--max-time', '10', `http://${host}/`)
-      const { podIP } = (await space.get('client')).status ?? {}
+      const own = (await space.get('client')).status?.podIP ?? ''
       for (const host of [`${ip}:8080`, 'server', 'server.story.svc.cluster.local']) {
         const { stdout } = await ask(host)
-        assert.equal(stdout.replace('::ffff:', ''), podIP, `${host} sees the client's address`)
+        assert.equal(stdout.replace('::ffff:', ''), own, host)
       }
-      const own = [ip, podIP ?? '']
-      const faults = (await tap.meshFaults(own)).map(({ reason, flow }) => `${reason}: ${describeFlow(flow)}`)
+      const faults = (await tap.meshFaults([ip, own])).map(({ reason, flow }) => `${reason}: ${describeFlow(flow)}`)
       assert.deepEqual(faults, [])
-      assert.ok((await tap.tcpBetween(own)).length > 0)
+      assert.ok((await tap.tcpBetween([ip, own])).length > 0)
+    })
 
+    it('are closed to a pod outside the mesh under STRICT; it has names', async () => {
       const refused = await stranger('curl', '-s', '--max-time', '5', `http://${ip}:8080/`)
-      assert.notEqual(refused.status, 0, 'a pod outside the mesh')
-      assert.equal(
-        (await stranger('node', '-e', "require('dns').lookup('server.story.svc.cluster.local', (e) => process.exit(e ? 1 : 0))")).status,
-        0,
-      )
+      assert.notEqual(refused.status, 0)
+      const look = "require('dns').lookup('server.story.svc.cluster.local', (e) => process.exit(e ? 1 : 0))"
+      assert.equal((await stranger('node', '-e', look)).status, 0)
+    })
 
+    it('go on without their agent and with the next one, and are probed all the while', async () => {
       const [agent] = await processesOf(mesh, 'cni', 1)
       assert.ok(agent)
       process.kill(agent, 'SIGKILL')
@@ -126,9 +134,10 @@ describe('redirect mode nftables on Kubernetes', () => {
         assert.ok(isReady(pod) && isEnrolled(pod), name)
         assert.equal(pod.status?.containerStatuses?.[0]?.restartCount, 0, name)
       }
-      await mesh.cluster.kubectl('-n', 'default', 'delete', 'pod', 'stranger')
     })
+  })
 
+  describe('the mesh, in the end,', () => {
     it('gives pods back when the label goes, and an uninstall leaves nothing', async () => {
       await using space = await MeshNamespace.make(mesh, 'leaving')
       const ip = await space.server('server', 2)

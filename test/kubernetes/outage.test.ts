@@ -1,6 +1,8 @@
 // Without the API server: what is there goes on and nobody forgets anything, what is new waits. By hand, because it takes its time.
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { GOOD_MS } from '../../controlplane/ca/token-cache.ts'
+import { Tap } from '../../tap/tap.ts'
 import { startApiServer } from './cluster/control-plane.ts'
 import { killDaemon, until } from './cluster/processes.ts'
 import { meshCluster, type MeshCluster } from './mesh-cluster.ts'
@@ -74,5 +76,30 @@ describe('Kubernetes without its API server', function () {
       { lost, twice, damaged, broken, states: await states(), counts: counts(await numbers()) },
       { lost: 0, twice: 0, damaged: 0, broken: 0, states: before, counts: counts(countsBefore) },
     )
+  })
+
+  it(`a node proxy that starts when tokens are no longer remembered (${GOOD_MS / 1000} s) refuses until the API server is back`, async () => {
+    const ips = (await load.space.pods()).map((pod) => pod.status?.podIP ?? '')
+    const [proxy] = (await Component.each(mesh, 'ztunnel')).filter(({ node }) => node === 1)
+    assert.ok(proxy !== undefined)
+    await using tap = await Tap.open({ device: mesh.cluster.layout.bridge })
+    await withoutApiServer(mesh, async () => {
+      await sleep(GOOD_MS + 10_000)
+      process.kill(proxy.pid, 'SIGKILL')
+      await sleep(20_000)
+      const [own, others] = [load.answered('fresh-1'), load.answered('fresh-2')]
+      await sleep(10_000)
+      assert.deepEqual([load.answered('fresh-1'), load.answered('fresh-2')], [own, others], 'from its node and to it')
+    })
+    const begunMs = performance.now()
+    const [own, others] = [load.answered('fresh-1'), load.answered('fresh-2')]
+    await until(
+      'both directions come through again',
+      120_000,
+      () => load.answered('fresh-1') > own + 50 && load.answered('fresh-2') > others + 50,
+    )
+    console.log(`      ${((performance.now() - begunMs) / 1000).toFixed(1)} s after the API server is back, so are the requests`)
+    const plaintext = (await tap.meshFaults(ips)).filter(({ flow }) => flow.syns > 0)
+    assert.deepEqual(plaintext, [])
   })
 })

@@ -126,6 +126,11 @@ export class SeqLoad implements AsyncDisposable {
     }
   }
 
+  /** Answers that a client has had. */
+  answered(name: string): number {
+    return this.#lastReport(name)?.answered ?? 0
+  }
+
   /** The last account of each client. */
   reports(): readonly SeqReport[] {
     return this.#clients.map(({ name }) => {

@@ -7,8 +7,7 @@ import type { NodeDatapath } from '../../bpf/datapath.ts'
 import { foreignConnectPrograms } from '../../bpf/foreign.ts'
 import { type Lab, lab } from '../support/netns-lab.ts'
 
-describe('the agent beside others', function () {
-  this.timeout('30s')
+describe('the agent beside others', () => {
   let node: Lab
   let confDir: string
   let other: NodeDatapath

@@ -11,8 +11,7 @@ import type { LabPeer } from '../support/netns-lab.ts'
 
 const NAME = `wcp${process.pid}`
 
-describe('CNI plugin and agent', function () {
-  this.timeout('60s')
+describe('CNI plugin and agent', () => {
   let node: AgentNode
   let server: AgentPod
   let client: AgentPod

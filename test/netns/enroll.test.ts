@@ -10,8 +10,7 @@ import type { LabPeer } from '../support/netns-lab.ts'
 
 const NAME = `wcn${process.pid}`
 
-describe('enrolment', function () {
-  this.timeout('60s')
+describe('enrolment', () => {
   let node: AgentNode
   let client: AgentPod
   let server: AgentPod
@@ -227,8 +226,7 @@ describe('enrolment', function () {
     assert.equal(status, 503)
   })
 
-  it('without a ztunnel a pod of a labelled namespace does not start, and starts when one is there', async function () {
-    this.timeout('40s')
+  it('without a ztunnel a pod of a labelled namespace does not start, and starts when one is there', async () => {
     await node.kill('ztunnel')
     const early = await node.pod('odd', 'early')
     const refused = await node.ask('/cmdadd', early)

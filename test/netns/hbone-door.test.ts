@@ -1,10 +1,7 @@
 // Port 15008 against whoever may dial it: each refusal with its reason, beside a peer that is admitted. Two data threads.
 import assert from 'node:assert/strict'
-import net from 'node:net'
-import tls from 'node:tls'
-import { connectHbone } from '../../hbone/client.ts'
-import { codeOf, MeshError } from '../../kit/error.ts'
-import { tcpConnect } from '../../linux/socket.ts'
+import type tls from 'node:tls'
+import { type Dial, dialTcp, dialTls, tryConnect } from '../support/mesh-view.ts'
 import type { Lab, LabPod } from '../support/netns-lab.ts'
 import { lab } from '../support/netns-lab.ts'
 import { TestCa } from '../support/test-ca.ts'
@@ -20,8 +17,7 @@ describe('the door of a pod', () => {
   let [server, outside] = [] as unknown as [LabPod, LabPod]
   let app: PodProgram
 
-  before(async function () {
-    this.timeout(30_000)
+  before(async () => {
     node = lab(`wzd${process.pid}`)
     ca = await TestCa.start()
     foreign = await TestCa.start('other.domain')
@@ -40,8 +36,7 @@ describe('the door of a pod', () => {
     await ztunnel.enrol(server)
   })
 
-  after(async function () {
-    this.timeout(20_000)
+  after(async () => {
     await app?.stop()
     await ztunnel?.[Symbol.asyncDispose]()
     await node?.[Symbol.asyncDispose]()
@@ -49,30 +44,10 @@ describe('the door of a pod', () => {
     await foreign?.[Symbol.asyncDispose]()
   })
 
-  /** A TLS client in the unenrolled pod. */
-  const dial = (options: tls.ConnectionOptions): Promise<tls.TLSSocket> => {
-    const fd = tcpConnect({ netnsFd: outside.netnsFd, to: { ip: server.ip4, port: 15008 } })
-    const socket = tls.connect({ socket: new net.Socket({ fd }), ALPNProtocols: ['h2'], rejectUnauthorized: false, ...options })
-    return new Promise((resolve, reject) => {
-      socket.once('secureConnect', () => resolve(socket))
-      socket.on('error', reject)
-    })
-  }
-  /** Sends one CONNECT. @returns `200`, the status of the refusal, or the error's code */
-  const connect = async (options: tls.ConnectionOptions, authority: string): Promise<string> => {
-    try {
-      const connection = connectHbone(await dial(options))
-      try {
-        const tunnel = await connection.open({ authority })
-        tunnel.reset()
-        return '200'
-      } finally {
-        connection.destroy()
-      }
-    } catch (error) {
-      return error instanceof MeshError && error.detail.status !== undefined ? String(error.detail.status) : codeOf(error)
-    }
-  }
+  /** The way of a client in the unenrolled pod. */
+  const door = (): Dial => ({ from: outside.path, ip: server.ip4 })
+  const dial = (options: tls.ConnectionOptions): Promise<tls.TLSSocket> => dialTls(door(), options)
+  const connect = (options: tls.ConnectionOptions, authority: string): Promise<string> => tryConnect(door(), options, authority)
 
   it('admits a peer of the trust domain', async () => {
     assert.equal(await connect(await ca.workload(CLIENT_ID), `${server.ip4}:8080`), '200')
@@ -140,11 +115,10 @@ describe('the door of a pod', () => {
     await new Promise((resolve) => setTimeout(resolve, 200)) // its reset may be a line of the log
   })
 
-  it('ends handshakes that do not finish, and has a bound for them', async function () {
-    this.timeout(10_000)
+  it('ends handshakes that do not finish, and has a bound for them', async () => {
     const from = ztunnel.lines.length
     const sockets = Array.from({ length: 60 }, () => {
-      const socket = new net.Socket({ fd: tcpConnect({ netnsFd: outside.netnsFd, to: { ip: server.ip4, port: 15008 } }) })
+      const socket = dialTcp(door())
       socket.on('error', () => undefined).resume()
       return new Promise<void>((resolve) => socket.on('close', () => resolve()))
     })

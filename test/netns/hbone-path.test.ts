@@ -47,8 +47,7 @@ policies: ${policies}
 networks: ["10.77.0.0/24", "10.96.0.0/16", "fd77::/64"]
 ${extra}`
 
-  before(async function () {
-    this.timeout(30_000)
+  before(async () => {
     node = lab(`wzp${process.pid}`)
     ca = await TestCa.start()
     ;[client, server, plain] = [node.pod('client'), node.pod('server'), node.pod('plain')]
@@ -58,8 +57,7 @@ ${extra}`
     await ztunnel.enrol(server)
   })
 
-  after(async function () {
-    this.timeout(20_000)
+  after(async () => {
     for (const started of programs) await started.stop()
     await ztunnel?.[Symbol.asyncDispose]()
     await node?.[Symbol.asyncDispose]()
@@ -155,8 +153,7 @@ console.log((await socket.toArray()).join(''))`
     assert.equal(line['src.workload'], 'plain')
   })
 
-  it('refuses an address of the mesh that nobody has, after waiting', async function () {
-    this.timeout(12_000)
+  it('refuses an address of the mesh that nobody has, after waiting', async () => {
     const from = ztunnel.lines.length
     assert.match(await program(client, get('10.77.0.99')).result(), /^failed (UND_ERR_SOCKET|ECONNRESET)/)
     assert.equal((await ztunnel.line((found) => found.direction === 'outbound', from)).code, 'UNKNOWN_DESTINATION')
@@ -172,8 +169,7 @@ socket.on('close', () => console.log('closed', socket.bytesRead)).resume()`
     for (const code of ['HANDSHAKE_FAILED', 'SELF_CALL']) await ztunnel.line((found) => found.code === code)
   })
 
-  it('ends the live connections that a policy change forbids, and no other', async function () {
-    this.timeout(15_000)
+  it('ends the live connections that a policy change forbids, and no other', async () => {
     const talk = (pod: LabPod, port: number): PodProgram =>
       program(
         pod,
@@ -199,8 +195,7 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     assert.match(await program(client, get(server.ip4)).result(), /^200/)
   })
 
-  it('under STRICT refuses plaintext and nothing else', async function () {
-    this.timeout(15_000)
+  it('under STRICT refuses plaintext and nothing else', async () => {
     const strict = `
 - { name: strict, namespace: istio-system, scope: Global, action: Deny, dryRun: false, rules: [[[{ notPrincipals: [Presence] }]]] }`
     await ztunnel.describe(mesh(strict))
@@ -209,8 +204,7 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     await ztunnel.describe(mesh())
   })
 
-  it('refuses a peer that is not who it should be, also when a connection to it is pooled', async function () {
-    this.timeout(15_000)
+  it('refuses a peer that is not who it should be, also when a connection to it is pooled', async () => {
     assert.match(await program(client, get(server.ip4)).result(), /^200/)
     await ztunnel.describe(mesh().replace('serviceAccount: server', 'serviceAccount: another'))
     const from = ztunnel.lines.length
@@ -221,8 +215,7 @@ socket.on('data', () => console.log('echoed')).on('close', () => console.log('cl
     assert.match(await program(client, get(server.ip4)).result(), /^200/)
   })
 
-  it('carries 1,000 connections, 50 at once, and keeps none', async function () {
-    this.timeout(30_000)
+  it('carries 1,000 connections, 50 at once, and keeps none', async () => {
     const count = (name: string): number => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(ztunnel.get(15020, '/metrics'))?.[1])
     const before = count('process_open_fds')
     const script = `
@@ -254,8 +247,7 @@ console.log(await resolver.resolve4('web.shop.svc.cluster.local'))`
     assert.match(await program(client, get(server.ip4)).result(), /^200/)
   })
 
-  it('on SIGTERM takes nothing new, lets live connections end, forces the rest at the deadline', async function () {
-    this.timeout(15_000)
+  it('on SIGTERM takes nothing new, lets live connections end, forces the rest at the deadline', async () => {
     const live = program(
       client,
       `import net from 'node:net'

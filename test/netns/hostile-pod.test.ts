@@ -24,8 +24,7 @@ const OBJECTS = [
   deployment('outside', 'twin', ['node', '-e', SERVER], onNode(1, { securityContext, readinessProbe })),
 ]
 
-describe('a hostile pod', function () {
-  this.timeout(40_000)
+describe('a hostile pod', () => {
   let mesh: TestMesh
   let hostile: TestPod
   let twin: TestPod

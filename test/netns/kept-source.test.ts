@@ -34,8 +34,7 @@ const OBJECTS = [
   deployedPod(IN, 'server', 'node-1', SEQ_SERVER, SEQ_PROBE),
 ]
 
-describe('a kept source address', function () {
-  this.timeout('60s')
+describe('a kept source address', () => {
   let mesh: TestMesh
 
   before(async () => {

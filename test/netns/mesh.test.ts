@@ -35,8 +35,7 @@ interface Answer {
   readonly error?: string
 }
 
-describe('a mesh', function () {
-  this.timeout('60s')
+describe('a mesh', () => {
   let mesh: TestMesh
   let wire: Wire
   let pods: Record<'client' | 'near' | 'far', TestPod>

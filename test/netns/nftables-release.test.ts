@@ -9,8 +9,7 @@ import type { LabPeer } from '../support/netns-lab.ts'
 
 const WEFT = join(import.meta.dirname, '../../cli/main.ts')
 
-describe('weft release --local where pods are redirected by nftables', function () {
-  this.timeout('60s')
+describe('weft release --local where pods are redirected by nftables', () => {
   let node: AgentNode
   let pods: { readonly client: AgentPod; readonly server: AgentPod }
   let app: LabPeer

@@ -8,8 +8,7 @@ import { AgentNode, type AgentPod } from '../support/agent-node.ts'
 import { nft, redirectLeftovers } from '../support/nft.ts'
 import type { LabPeer } from '../support/netns-lab.ts'
 
-describe('the redirect mode of a node', function () {
-  this.timeout('60s')
+describe('the redirect mode of a node', () => {
   let node: AgentNode
   let client: AgentPod
   let server: AgentPod

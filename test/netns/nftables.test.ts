@@ -55,8 +55,7 @@ interface Answer {
   readonly error?: string
 }
 
-describe('a mesh that redirects by nftables', function () {
-  this.timeout('60s')
+describe('a mesh that redirects by nftables', () => {
   let mesh: TestMesh
   let wire: Wire
   let pods: Record<'client' | 'near' | 'far' | 'visitor', TestPod>

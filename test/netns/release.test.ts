@@ -23,8 +23,7 @@ const OBJECTS = [
   },
 ]
 
-describe('weft release', function () {
-  this.timeout(60_000)
+describe('weft release', () => {
   const name = `r${process.pid}`
   let directory: string
   let up: ChildProcess
@@ -99,8 +98,7 @@ describe('weft release', function () {
   })
 })
 
-describe('weft release while `up` lives', function () {
-  this.timeout(60_000)
+describe('weft release while `up` lives', () => {
   let loaded: LoadedMesh
 
   before(async () => {

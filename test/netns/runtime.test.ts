@@ -47,8 +47,7 @@ const OBJECTS = [
 const web = OBJECTS[3] as unknown as { spec: { template: { spec: Record<string, unknown> } } }
 web.spec.template.spec.volumes = [{ name: 'conf', configMap: { name: 'conf' } }]
 
-describe('runtime without proxies', function () {
-  this.timeout(60_000)
+describe('runtime without proxies', () => {
   let mesh: TestMesh
 
   before(async () => {
@@ -245,8 +244,7 @@ describe('runtime without proxies', function () {
   })
 })
 
-describe('weft up and down', function () {
-  this.timeout(60_000)
+describe('weft up and down', () => {
   const name = `u${process.pid}`
   let directory: string
 

@@ -76,8 +76,7 @@ interface Asked {
   readonly text: string
 }
 
-describe('ServiceEntries', function () {
-  this.timeout(90_000)
+describe('ServiceEntries', () => {
   let mesh: TestMesh
   let client: TestPod
   let guest: TestPod
@@ -101,7 +100,7 @@ describe('ServiceEntries', function () {
   }
 
   before(async () => {
-    mesh = await testMesh({ nodes: 1, objects: OBJECTS, timeoutMs: 40_000 })
+    mesh = await testMesh({ nodes: 1, objects: OBJECTS, timeoutMs: 60_000 })
     client = await mesh.pod('shop/client')
     guest = await mesh.pod('shop/guest')
     far = await mesh.pod('outside/far')

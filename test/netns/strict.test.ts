@@ -29,8 +29,7 @@ const CALLERS = ['client', 'other', 'admin', 'visitor'] as const
 type Caller = (typeof CALLERS)[number]
 const CLIENT = 'cluster.local/ns/shop/sa/client'
 
-describe('policy on real traffic', function () {
-  this.timeout(40_000)
+describe('policy on real traffic', () => {
   let mesh: TestMesh
   let server: TestPod
   const pods = {} as Record<Caller, TestPod>

@@ -20,8 +20,7 @@ const ALL = [...A, ...B]
 /** Long enough for a packet to cross two veths and its effect to come back. */
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50))
 
-describe('tap', function () {
-  this.timeout('10s')
+describe('tap', () => {
   let a: Netns
   let b: Netns
   let wire: Netns

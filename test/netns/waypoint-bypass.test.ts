@@ -41,8 +41,7 @@ const policy = (name: string, action: string, source: object): object => ({
 })
 const GET = `fetch(process.argv[1]).then((answer) => answer.text()).then(console.log, (error) => console.log(error.cause?.code ?? error.message))`
 
-describe('behind a waypoint', function () {
-  this.timeout(60_000)
+describe('behind a waypoint', () => {
   let mesh: TestMesh
   let server: TestPod
   let client: TestPod

@@ -26,8 +26,7 @@ const OBJECTS = [
   httpRoute('plain', [{ backendRefs: [{ name: 'v1', port: 80 }] }]),
 ]
 
-describe('around a waypoint', function () {
-  this.timeout('60s')
+describe('around a waypoint', () => {
   let stage: WaypointStage
 
   before(async () => {

@@ -41,8 +41,7 @@ createServer((request, response) => {
 process.on('SIGTERM', () => process.exit(0))
 `
 
-describe('the pod of a waypoint', function () {
-  this.timeout(60_000)
+describe('the pod of a waypoint', () => {
   let mesh: TestMesh
 
   before(async () => {

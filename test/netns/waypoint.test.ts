@@ -71,8 +71,7 @@ const OBJECTS = [
   },
 ]
 
-describe('a waypoint', function () {
-  this.timeout('60s')
+describe('a waypoint', () => {
   let stage: WaypointStage
 
   before(async () => {

@@ -87,8 +87,7 @@ describe('zds', () => {
     assert.equal(ztunnel.received.length, 2)
   })
 
-  it('gives up on an ack after 5 s, and closes the connection', async function () {
-    this.timeout('15s')
+  it('gives up on an ack after 5 s, and closes the connection', async () => {
     await using agent = new Agent(socketPath(DIRECTORY))
     await using raw = new RawZtunnel(agent.path)
     raw.socket.send(encodeHello())
@@ -231,16 +230,14 @@ describe('zds', () => {
     })
   }
 
-  it('the agent waits 5 s for a hello', async function () {
-    this.timeout('15s')
+  it('the agent waits 5 s for a hello', async () => {
     await using agent = new Agent(socketPath(DIRECTORY))
     await using raw = new RawZtunnel(agent.path)
     await until(() => raw.isEnded, 'the connection is closed', 7000)
     assert.equal(agent.connections.length, 0)
   })
 
-  it('a flood of connections is accepted slowly and up to a limit', async function () {
-    this.timeout('20s')
+  it('a flood of connections is accepted slowly and up to a limit', async () => {
     await using agent = new Agent(socketPath(DIRECTORY))
     const thread = new SeqpacketThread()
     const ends: number[] = []
@@ -260,8 +257,7 @@ describe('zds', () => {
     await thread.stop()
   })
 
-  it('thirty connections and 150 namespaces leave no descriptor open', async function () {
-    this.timeout('40s')
+  it('thirty connections and 150 namespaces leave no descriptor open', async () => {
     await using agent = new RawAgent(socketPath(DIRECTORY))
     await using ztunnel = new Ztunnel(agent.path, async (request) => void request.netns?.[Symbol.dispose]())
     for (let round = 1; round <= 30; round++) {

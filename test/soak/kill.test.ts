@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getInNetns } from '../../runtime/node-http.ts'
 import { killAndWait, processesIn, successorIn } from '../support/process-killer.ts'
+import { runDelayMs } from '../support/run-delay.ts'
 import type { SeqReport } from '../support/seq-client.ts'
 import { LoadedMesh } from '../support/under-load.ts'
 
@@ -13,7 +14,7 @@ const RATE = 100
 const SERVER_NODE = 2
 
 describe('kill -9 under load', function () {
-  this.timeout('60s')
+  this.timeout('240s')
   let loaded: LoadedMesh
 
   before(async () => {
@@ -23,16 +24,18 @@ describe('kill -9 under load', function () {
     await loaded[Symbol.asyncDispose]()
   })
 
-  /** Kills what matches in the cgroup; resolves with the milliseconds until the next process was there. */
-  const kill = async (cgroup: string, match: string): Promise<number> => {
+  /** Kills what matches in the cgroup. @returns ms until the next process was there (without those that we waited for a CPU), and its pid */
+  const kill = async (cgroup: string, match: string): Promise<{ ms: number; pid: number }> => {
     const before = processesIn(cgroup)
     const victim = before.find((each) => each.command.includes(match))
     assert.ok(victim !== undefined, `no ${match} in ${cgroup}`)
     await killAndWait(victim)
-    const diedMs = performance.now()
-    await successorIn(cgroup, before, 2000)
-    return performance.now() - diedMs
+    const [diedMs, delayMs] = [performance.now(), runDelayMs('self')]
+    const { pid } = await successorIn(cgroup, before, 20_000)
+    return { ms: performance.now() - diedMs - (runDelayMs('self') - delayMs), pid }
   }
+  /** What the slowest of them waited for a CPU: on an idle machine next to nothing. */
+  const waitedMs = (processes: readonly { pid: number }[]): number => Math.max(...processes.map(({ pid }) => runDelayMs(pid)))
   const certificates = async (index: number): Promise<ReadonlyMap<string, string>> => {
     const { body } = await getInNetns(loaded.mesh.node(index).netns, '127.0.0.1', 15_000, '/config_dump')
     const { certificates: list } = JSON.parse(body) as { certificates: { identity: string; certChain: { serialNumber: string }[] }[] }
@@ -53,18 +56,22 @@ describe('kill -9 under load', function () {
   ] as const) {
     it(`ztunnel of the ${side}'s node, twice: works again within 3 s, refused meanwhile, nothing hangs`, async () => {
       const { finished } = loaded.load(RATE, 5)
-      const restarts: number[] = []
+      const restarts: { ms: number; pid: number }[] = []
+      const delays: number[] = []
       for (let round = 0; round < 2; round++) {
         await sleep(400)
-        restarts.push(await kill(join(loaded.mesh.node(index).cgroup, 'ztunnel'), 'ztunnel/main.ts'))
+        const next = await kill(join(loaded.mesh.node(index).cgroup, 'ztunnel'), 'ztunnel/main.ts')
+        restarts.push(next)
         await sleep(1500)
+        delays.push(waitedMs([next]))
       }
       const report = await finished
       assert.ok(
-        restarts.every((ms) => ms < 500),
-        `supervisor took ${restarts}`,
+        restarts.every(({ ms }) => ms < 500),
+        `supervisor took ${JSON.stringify(restarts)}`,
       )
-      assert.ok(report.longestGapMs <= 3000, `no answer for ${report.longestGapMs} ms`)
+      const delayMs = Math.max(...delays)
+      assert.ok(report.longestGapMs <= 3000 + delayMs, `no answer for ${report.longestGapMs} ms, of which ${delayMs} without a CPU`)
       assert.equal(report.errors.TIMEOUT, undefined)
       assert.equal(report.corrupted + report.duplicates, 0)
       await loaded.assertNoPlaintext()
@@ -110,7 +117,7 @@ describe('kill -9 under load', function () {
     const { finished } = loaded.load(RATE, 5)
     await sleep(1000)
     const { layout } = loaded.mesh.mesh
-    await Promise.all([
+    const started = await Promise.all([
       kill(layout.controlCgroup, 'controlplane/main.ts'),
       ...[1, 2].flatMap((index) => [
         kill(join(loaded.mesh.node(index).cgroup, 'ztunnel'), 'ztunnel/main.ts'),
@@ -119,7 +126,8 @@ describe('kill -9 under load', function () {
     ])
     const report = await finished
     assert.equal(report.errors.TIMEOUT, undefined)
-    assert.ok(report.longestGapMs <= 5000, `no answer for ${report.longestGapMs} ms`)
+    const delayMs = waitedMs(started)
+    assert.ok(report.longestGapMs <= 5000 + delayMs, `no answer for ${report.longestGapMs} ms, of which ${delayMs} without a CPU`)
     assert.equal((await loaded.load(RATE, 1).finished).lost, 0)
     await loaded.assertNoPlaintext()
   })

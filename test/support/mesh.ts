@@ -210,7 +210,7 @@ export async function testMesh(options: TestMeshOptions = {}): Promise<TestMesh>
     log: createLog({ process: 'up', levels: 'off' }),
     tell: (sentence) => told.push(sentence),
   })
-  const test = new TestMesh(mesh, sourceDir, told, options.timeoutMs ?? 30_000)
+  const test = new TestMesh(mesh, sourceDir, told, options.timeoutMs ?? MOST_WAIT_MS)
   atEnd(() => test[Symbol.asyncDispose]()) // also when a `before` hook has given up before anybody held it
   if (options.waits === false) return test
   try {
@@ -270,6 +270,8 @@ export function service(namespace: string, name: string, ports: Readonly<Record<
 }
 
 let started = 0
+/** Ends what hangs; a mesh needs some 8 s of CPU until it is ready, which a busy machine takes long to give. */
+const MOST_WAIT_MS = 100_000
 
 function start(entrance: [string, string[]]): RunningCommand {
   const child = spawnIn(entrance)

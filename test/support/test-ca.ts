@@ -18,6 +18,9 @@ export class TestCa implements AsyncDisposable {
   readonly directory: string
   readonly authority: CertificateAuthority
   readonly asked: string[] = []
+  /** Life of what a ztunnel is given from now on; undefined = the authority's own. */
+  leafMs: number | undefined
+  isRefusing = false
   readonly #server = new Server()
 
   private constructor(directory: string, authority: CertificateAuthority) {
@@ -87,13 +90,14 @@ export class TestCa implements AsyncDisposable {
     if (!request.ok) throw new Error(request.errors.join('; '))
     const id = String((request.value.metadata as Record<string, unknown> | undefined)?.ImpersonatedIdentity) as SpiffeId
     this.asked.push(id)
-    return encodeMessage(IstioCertificateResponseSchema, { certChain: await this.#issue(request.value.csr, { id }) })
+    if (this.isRefusing) throw new Error('refused, as the test wants it')
+    return encodeMessage(IstioCertificateResponseSchema, { certChain: await this.#issue(request.value.csr, { id }, this.leafMs) })
   }
 
-  async #issue(csrPem: string, names: CertificateNames): Promise<string[]> {
+  async #issue(csrPem: string, names: CertificateNames, ttlMs?: number): Promise<string[]> {
     const csr = await checkCsr(csrPem)
     if (!csr.ok) throw new Error(csr.errors.join('; '))
-    const issued = await this.authority.issue({ publicKey: csr.value.publicKey, ...names })
+    const issued = await this.authority.issue({ publicKey: csr.value.publicKey, ...names, ...(ttlMs !== undefined && { ttlMs }) })
     return [...issued.chainPem, issued.rootsPem]
   }
 }

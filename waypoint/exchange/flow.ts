@@ -30,6 +30,8 @@ import type { ReplyDetails } from './reply.ts'
 import { reply, replyError } from './reply.ts'
 import { RetryState, errorOf } from './retries.ts'
 
+const NOBODY: ReadonlySet<string> = new Set()
+
 /** Proxies one request to its end; never throws. */
 export function handleExchange(exchange: ServerExchange, downstream: Downstream, waypoint: WaypointContext): void {
   const flow = new Flow(exchange, downstream, waypoint)
@@ -49,7 +51,8 @@ class Flow {
   readonly #span: TraceSpan | undefined
   readonly #body: RequestBody
   readonly #retries: RetryState
-  readonly #tried = new Set<string>()
+  /** Endpoints that failed; made with the first of them. */
+  #tried: Set<string> | undefined
   #affinity: Affinity | undefined
   #attempt: Attempt | undefined
   /** Set once the response has begun. */
@@ -181,7 +184,7 @@ class Flow {
     const { client } = this.#downstream
     this.#affinity ??= affinityOf(this.#head, plan.route.rule.sessionPersistence, cluster, client.ip, this.#waypoint.random)
     const { hash, session } = this.#affinity
-    const choice = cluster.balancer.choose({ hash, exclude: this.#tried, session })
+    const choice = cluster.balancer.choose({ hash, exclude: this.#tried ?? NOBODY, session })
     if (choice.kind === 'none') {
       if (choice.reason === 'NO_ENDPOINT' && this.#waitsForNames(plan, before)) return
       const code = choice.reason === 'OVERFLOW' ? 'UPSTREAM_OVERFLOW' : 'NO_HEALTHY_UPSTREAM'
@@ -246,7 +249,10 @@ class Flow {
     const attempt = this.#attempt
     this.#attempt = undefined
     const isStale = failure?.isReused === true && failure.kind !== 'connect' // the connection was at fault, not the endpoint
-    if (attempt !== undefined && !isStale) this.#tried.add(attempt.endpoint.uid)
+    if (attempt !== undefined && !isStale) {
+      this.#tried ??= new Set()
+      this.#tried.add(attempt.endpoint.uid)
+    }
     const pauseMs = this.#retries.isFree ? 0 : this.#pauseMs(plan)
     if (pauseMs === 0) this.#try(plan, error)
     else this.#pause = this.#waypoint.clock.after(pauseMs, () => this.#try(plan, error))

@@ -15,7 +15,7 @@ export interface DnsServerOptions extends DnsOptions {
   readonly view: DnsView
   readonly upstream: UpstreamDns
   readonly clock: Clock
-  /** The pod that asks; undefined while the control plane has not described it: SERVFAIL, the resolver tries again. */
+  /** The pod that asks; undefined while the control plane has not described it: see #answerUndescribed. */
   client(): Workload | undefined
   /** Counts one query; `forwarded` = the cluster's name servers were asked, `failed` = they did not answer. */
   onQuery(what: 'answered' | 'forwarded' | 'failed'): void
@@ -95,14 +95,27 @@ export class DnsServer implements Disposable {
     if (parsed.kind === 'refuse') return errorReply(message, parsed.code, parsed.questionEnd)
     const { query } = parsed
     const client = this.#options.client()
-    if (client === undefined) return errorReply(message, 'SERVFAIL', query.questionEnd)
     const { question } = query
+    if (client === undefined) return this.#answerUndescribed(query, transport)
     const resolution = question === undefined ? undefined : resolve(question, client, this.#options.view, this.#options)
     if (question !== undefined && resolution?.kind === 'answer') {
       this.#options.onQuery('answered')
       return answerReply(query, question, resolution.answers, transport)
     }
     return this.#forward(query, transport)
+  }
+
+  /**
+   * A ztunnel that has just started knows nothing of the mesh yet. The cluster's name servers know its services, and what they say of one
+   * holds; that they know a name not does not, since it may be the mesh's alone, and neither does an address from outside.
+   */
+  async #answerUndescribed(query: DnsQuery, transport: DnsTransport): Promise<Buffer> {
+    const name = query.question?.name.toLowerCase().replace(/\.$/, '') ?? ''
+    if (name.endsWith(`.svc.${this.#options.clusterDomain}`)) {
+      const answer = await this.#forward(query, transport)
+      if (isFound(answer)) return answer
+    }
+    return errorReply(query.message, 'SERVFAIL', query.questionEnd)
   }
 
   async #forward(query: DnsQuery, transport: DnsTransport): Promise<Buffer> {
@@ -117,6 +130,11 @@ export class DnsServer implements Disposable {
     this.#options.onQuery('failed')
     return errorReply(query.message, 'SERVFAIL', query.questionEnd)
   }
+}
+
+/** Code 0: the name exists, perhaps not in the family that was asked for. */
+function isFound(answer: Buffer): boolean {
+  return answer.length >= HEADER_BYTES && (answer.readUInt8(3) & 0x0f) === 0
 }
 
 function framed(message: Buffer): Buffer {

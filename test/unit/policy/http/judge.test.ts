@@ -56,6 +56,7 @@ const ROWS: readonly (readonly [name: string, rule: object, head: Partial<Judged
   ['not this path', to({ notPaths: ['/admin*'] }), { path: '/admin/x' }, false],
   ['paths are case-sensitive', to({ paths: ['/A/B'] }), {}, false],
   ['a path and not a part of it', to({ paths: ['/a/*'], notPaths: ['/a/b'] }), {}, false],
+  ['a path with parameters', to({ paths: ['/a/*'] }), { path: '/a/b;x=y' }, true],
   ['a host', to({ hosts: ['cart.shop'] }), {}, true],
   ['a host with any port', to({ hosts: ['cart.shop'] }), { authority: 'cart.shop:8080' }, true],
   ['a host with its port', to({ hosts: ['cart.shop:80'] }), { authority: 'cart.shop:80' }, true],
@@ -127,6 +128,22 @@ describe('policy/http/judge', () => {
     assert.equal(matches(header('x-user', undefined, ['eve']), twice), false)
     assert.equal(matches(header('x-user', undefined, ['ann']), twice, 'DENY'), true)
   })
+
+  const BEHIND: readonly (readonly [path: string, operation: Operation, allows: boolean, denies: boolean])[] = [
+    ['/admin;x=y', { paths: ['/admin'] }, false, true],
+    ['/admin;', { paths: ['/admin*'] }, true, true],
+    ['/admin;x/keys', { paths: ['/admin/*'] }, false, true],
+    ['/admin%3Bx/keys', { paths: ['/admin/*'] }, false, true],
+    ['/admin;x', { notPaths: ['/admin'] }, false, true],
+    ['/a;x/b', { paths: ['/a;x/*'] }, false, true],
+    ['/a;x/b', { paths: ['/c'] }, false, false],
+    ['/a;x/b', { notPaths: ['/c'] }, true, true],
+  ]
+  for (const [path, operation, allows, denies] of BEHIND)
+    it(`a path with and without parameters: an ALLOW wants both, a DENY one: ${path} ${JSON.stringify(operation)}`, () => {
+      assert.equal(matches(to(operation), asked({ path })), allows)
+      assert.equal(matches(to(operation), asked({ path }), 'DENY'), denies)
+    })
 
   it('what is no HTTP: an ALLOW of HTTP does not match, a DENY of HTTP does', () => {
     for (const rule of [to({ methods: ['GET'] }), to({ notPaths: ['/x'] }), header('x-user', ['ann'])]) {

@@ -211,6 +211,17 @@ describe('ztunnel/dns/server', () => {
     assert.equal(lab.cluster.asked.length, 0)
   })
 
+  it("believes the cluster's name servers of its services meanwhile, and not that there is no such name", async () => {
+    await using lab = await Lab.start()
+    lab.client = undefined
+    const known = await lab.ask('web.shop.svc.cluster.local')
+    assert.equal(rcodeOf(known), 'NOERROR')
+    assert.equal(known.answers?.length, 1)
+    lab.cluster.answer = (query) => [outside(query, { flags: 3 })] // NXDOMAIN
+    assert.equal(rcodeOf(await lab.ask('entry.shop.svc.cluster.local')), SERVFAIL)
+    assert.equal(lab.cluster.asked.length, 2)
+  })
+
   it('truncates what is too long for UDP, honours EDNS, and gives all of it over TCP', async () => {
     await using lab = await Lab.start()
     const name = 'many.shop.svc.cluster.local'
