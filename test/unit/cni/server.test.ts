@@ -17,7 +17,7 @@ describe('serveMetrics', () => {
       }
       const [status, text] = await ask('/metrics')
       assert.equal(status, 200)
-      assert.match(text, /^weft_agent_pods|# TYPE weft_agent_pods gauge/m)
+      assert.match(text, /^weft_zds_refused_total 0$/m)
       for (const path of ['/', '/config_dump', '/readyz', '/healthz/ready', '/cni']) assert.equal((await ask(path))[0], 404, path)
       assert.equal((await ask('/metrics', 'POST'))[0], 405)
       await assert.rejects(fetch(`http://127.0.0.2:${door.port}/metrics`))
