@@ -3,7 +3,6 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { pipeline, Readable } from 'node:stream'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { messageOf } from '../kit/error.ts'
 import type { Log } from '../kit/log.ts'
 
@@ -168,7 +167,7 @@ async function* paced(pieces: Iterable<string>): AsyncGenerator<string, void, vo
     if (text.length < PIECE_CHARS) continue
     yield text
     text = ''
-    await nextTurn()
+    await new Promise<void>((resolve) => void setImmediate(resolve)) // the next turn
   }
   if (text !== '') yield text
 }
