@@ -293,7 +293,7 @@ describe('the chart', () => {
       .map((document) => document.toJS() as Rendered | null)
       .filter((object) => object !== null)
     assert.equal(objects[0]?.kind, 'Namespace')
-    assert.equal(objects.filter(({ kind }) => kind === 'CustomResourceDefinition').length, 10)
+    assert.equal(objects.filter(({ kind }) => kind === 'CustomResourceDefinition').length, 11)
     assert.equal(podOf(objects, 'cni').containers[0]?.image, 'x.example/weft:2')
   })
 })

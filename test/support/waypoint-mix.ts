@@ -83,6 +83,8 @@ async function overHttp2(number: number, bytes: number): Promise<void> {
   const status = new Promise<number>((resolve, reject) => {
     stream.on('response', (headers) => resolve(Number(headers[':status'])))
     stream.on('error', reject)
+    // A reset with CANCEL or NO_ERROR is no error to node:http2.
+    stream.on('close', () => reject(Object.assign(new Error('closed'), { code: `CLOSED_${stream.rstCode}` })))
   })
   const [code] = await Promise.all([status, pour(body, stream)])
   judge('h2', body, code, await read(stream, 0))
