@@ -65,6 +65,19 @@ export interface Workload {
   readonly isPending: boolean
 }
 
+/** What is the same of every endpoint that is no pod of the mesh. Never found by its address: it must not give a pod's another description. */
+export const OUTSIDER = {
+  protocol: 'NONE',
+  workloadType: 'POD',
+  isHostNetwork: true,
+  authorizationPolicies: [],
+  waypoint: undefined,
+  networkGateway: undefined,
+  hasNativeTunnel: false,
+  applicationTunnel: undefined,
+  isPending: false,
+} as const satisfies Partial<Workload>
+
 /** A workload's address and the port to reach, with the workload itself. */
 export interface WorkloadEndpoint {
   readonly workload: Workload

@@ -8,7 +8,7 @@ import type { TrafficPolicy } from '../model/backend.ts'
 import type { BackendRef } from '../model/route.ts'
 import { serviceKeyOf } from '../model/service.ts'
 import type { AppProtocol, Service } from '../model/service.ts'
-import type { Locality, ServiceKey, Workload } from '../model/workload.ts'
+import { OUTSIDER, type Locality, type ServiceKey, type Workload } from '../model/workload.ts'
 import { isNamed, listEndpoints, namesBehind } from '../state/balance.ts'
 import type { Names } from '../state/names.ts'
 import { Cluster } from './balance/cluster.ts'
@@ -256,31 +256,23 @@ function balanced(workload: Workload, to: BalancedEndpoint['to'], takesUnhealthy
 /** A host that nothing describes but the service that has its address. */
 function outsider({ namespace, name }: Service, ip: IpAddress, network: string): Workload {
   return {
+    ...OUTSIDER,
     uid: `passthrough/${namespace}/${name}/${ip}`,
     name,
     namespace,
     addresses: [ip],
     hostname: '',
     network,
-    protocol: 'NONE',
     trustDomain: '',
     serviceAccount: '',
     node: '',
     canonicalName: name,
     canonicalRevision: 'latest',
-    workloadType: 'POD',
     workloadName: name,
     health: 'HEALTHY',
     clusterId: '',
     locality: NOWHERE,
-    isHostNetwork: true,
     capacity: 1,
     services: new Map(),
-    authorizationPolicies: [],
-    waypoint: undefined,
-    networkGateway: undefined,
-    hasNativeTunnel: false,
-    applicationTunnel: undefined,
-    isPending: false,
   }
 }

@@ -2,7 +2,7 @@
 // Whether an endpoint is healthy is its pod's own matter: the slice says who belongs, and what named ports mean there.
 import { type IpAddress, isLocal, parseIp } from '../../model/address.ts'
 import type { EndpointSlice, Service } from '../../model/object.ts'
-import type { PortPair, ServiceKey, Workload } from '../../model/workload.ts'
+import { OUTSIDER, type PortPair, type ServiceKey, type Workload } from '../../model/workload.ts'
 import { hostnameOf, type MeshNames, namespaceOf, type Note } from './mesh.ts'
 import { tcpPorts } from './service.ts'
 
@@ -76,31 +76,23 @@ function bareWorkload(
 ): Workload {
   const namespace = namespaceOf(slice)
   return {
+    ...OUTSIDER,
     uid: `${names.clusterId}/discovery.k8s.io/EndpointSlice/${namespace}/${slice.metadata.name}/${key}`,
     name: slice.metadata.name,
     namespace,
     addresses,
     hostname: '',
     network: names.network,
-    protocol: 'NONE',
     trustDomain: names.trustDomain,
     serviceAccount: 'default',
     node,
     canonicalName: slice.metadata.name,
     canonicalRevision: 'latest',
-    workloadType: 'POD',
     workloadName: slice.metadata.name,
     health: isServing ? 'HEALTHY' : 'UNHEALTHY',
     clusterId: names.clusterId,
     locality: { region: '', zone: '', subzone: '' },
-    isHostNetwork: true,
     capacity: 1,
     services: new Map([[membership.serviceKey, membership.ports]]),
-    authorizationPolicies: [],
-    waypoint: undefined,
-    networkGateway: undefined,
-    hasNativeTunnel: false,
-    applicationTunnel: undefined,
-    isPending: false,
   }
 }

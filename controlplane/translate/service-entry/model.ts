@@ -3,7 +3,7 @@
 import { type Cidr, isIpv6 } from '../../../model/address.ts'
 import type { EntryPort } from '../../../model/service-entry.ts'
 import type { LoadBalancing, Service } from '../../../model/service.ts'
-import type { GatewayAddress, PortPair, ServiceKey, Workload } from '../../../model/workload.ts'
+import { OUTSIDER, type GatewayAddress, type PortPair, type ServiceKey, type Workload } from '../../../model/workload.ts'
 import type { RoutedService } from '../gateway/routed-service.ts'
 import type { MeshNames } from '../mesh.ts'
 import { appProtocolOf } from '../service.ts'
@@ -78,33 +78,24 @@ function workloadOf(entry: ParsedEntry, endpoint: ParsedEndpoint, keys: readonly
   const [region = '', zone = '', subzone = ''] = locality.split('/')
   const pairs = pairsOf(entry, endpoint.ports)
   return {
+    ...OUTSIDER,
     uid: endpointUid(entry, endpoint, names),
     name: entry.name,
     namespace: entry.namespace,
     addresses: ip === undefined ? [] : [ip],
     hostname,
     network: network === '' ? names.network : network,
-    protocol: 'NONE',
     trustDomain: names.trustDomain,
     serviceAccount: serviceAccount === '' ? 'default' : serviceAccount,
     node: '',
     canonicalName: labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels.app ?? entry.name,
     canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels['app.kubernetes.io/version'] ?? labels.version ?? 'latest',
-    workloadType: 'POD',
     workloadName: entry.name,
     health: 'HEALTHY',
     clusterId: names.clusterId,
     locality: { region, zone, subzone },
-    // Never found by its address: an entry must not give a pod's address another description.
-    isHostNetwork: true,
     capacity: weight === 0 ? 1 : weight,
     services: new Map(keys.map((key) => [key, pairs])),
-    authorizationPolicies: [],
-    waypoint: undefined,
-    networkGateway: undefined,
-    hasNativeTunnel: false,
-    applicationTunnel: undefined,
-    isPending: false,
   }
 }
 
